@@ -133,7 +133,9 @@ class BlockSpec:
         """The block's layers in order, resolved."""
         in_channels, stride = self.in_channels, self.stride
         for _ in range(self.repeats):
-            expanded = self.out_channels if self.op == "conv" else self.expand_channels or in_channels * self.expand_ratio
+            expanded = (
+                self.out_channels if self.op == "conv" else self.expand_channels or in_channels * self.expand_ratio
+            )
             widths_agree = in_channels == self.out_channels
             applies = widths_agree and (stride == 1 or self.skip == "pool")
             yield Layer(

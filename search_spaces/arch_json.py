@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from search_spaces.arch import ArchSpec, BlockSpec, Head, SqueezeExcite, Stem
 
@@ -17,10 +17,13 @@ def arch_to_json(arch: ArchSpec) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, "arch": str(arch), **dataclasses.asdict(arch)}
 
 
-def _strict[Spec](kind: type[Spec], document: Any, where: str) -> Spec:
+Spec = TypeVar("Spec", Stem, BlockSpec, Head, SqueezeExcite)
+
+
+def _strict(kind: type[Spec], document: Any, where: str) -> Spec:
     if not isinstance(document, Mapping):
         raise ValueError(f"{where}: expected an object, got {type(document).__name__}")
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(kind)]
     unknown, missing = sorted(set(document) - set(names)), sorted(set(names) - set(document))
     if unknown or missing:
         raise ValueError(f"{where}: unknown keys {unknown}, missing keys {missing}; expected exactly {names}")
@@ -39,7 +42,9 @@ def arch_from_json(document: Any) -> ArchSpec:
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
         raise ValueError(f"not an architecture: expected a JSON object with format {FORMAT!r}")
     if document.get("version") != VERSION:
-        raise ValueError(f"architecture format version {document.get('version')!r}: this program reads version {VERSION}")
+        raise ValueError(
+            f"architecture format version {document.get('version')!r}: this program reads version {VERSION}"
+        )
     unknown = sorted(set(document) - {"format", "version", "arch", "stem", "blocks", "head"})
     if unknown or not isinstance(document.get("blocks"), list | tuple):
         raise ValueError(f"architecture: unknown keys {unknown} or no list of blocks")

@@ -26,7 +26,9 @@ class _Token:
     required: bool = False
 
 
-def _token(shown: str, pattern: str, fields: Callable[[str], dict[str, Any]], slot: str, required: bool = False) -> _Token:
+def _token(
+    shown: str, pattern: str, fields: Callable[[str], dict[str, Any]], slot: str, required: bool = False
+) -> _Token:
     return _Token(shown, re.compile(pattern), fields, slot, required)
 
 
@@ -35,7 +37,9 @@ def _integer(prefix: str, name: str, slot: str | None = None, required: bool = T
 
 
 _FRACTION = r"(0\.\d+|1|0)"
-_ACTIVATION = _token("|".join(BLOCK_ACTIVATIONS), f"({'|'.join(BLOCK_ACTIVATIONS)})", lambda t: {"activation": t}, "activation")
+_ACTIVATION = _token(
+    "|".join(BLOCK_ACTIVATIONS), f"({'|'.join(BLOCK_ACTIVATIONS)})", lambda t: {"activation": t}, "activation"
+)
 _STRIDE = _token("s11|s22", "s(11|22)", lambda text: {"stride": int(text[0])}, "s", required=True)
 
 _BLOCK = (

@@ -44,7 +44,18 @@ class _Emitter:
         shape = (channels, -(-height // stride), -(-width // stride))
         groups = in_channels if depthwise else 1
         return self._emit(
-            Conv(name, (x.name,), shape, in_channels, kernel, stride, groups, bias=not norm, norm=norm, activation=activation)
+            Conv(
+                name,
+                (x.name,),
+                shape,
+                in_channels,
+                kernel,
+                stride,
+                groups,
+                bias=not norm,
+                norm=norm,
+                activation=activation,
+            )
         )
 
     def average_pool(self, name: str, x: _Tensor, kernel: int, stride: int) -> _Tensor:

@@ -1,0 +1,174 @@
+"""The ONNX interpreter: a graph becomes a model file directly, in milliseconds, where torch's exporter takes seconds.
+
+BN is folded, weights are given or seeded. Tensors bear the names of the operations that make them, so that a runtime's
+profile can be traced back; the step before an activation is called ``NAME/pre``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper
+
+from search_spaces.arch import Activation
+from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Op, Scale
+
+OPSET = 17
+IR_VERSION = 8  # what runtimes of 2022 and later read, so that boards with an older ONNX Runtime can measure
+OUTPUT = "logits"
+
+WeightSource = Callable[[Op], tuple[np.ndarray, np.ndarray]]
+"""Operation -> (weight, bias), float32; weight shape (out, in / groups, k, k) or (out, in)."""
+
+_POOL_SIZE = 1 << 21  # floats; larger tensors repeat it
+
+
+@functools.cache
+def _pool(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(_POOL_SIZE, dtype=np.float32)
+
+
+def weight_shape(op: Conv | Linear) -> tuple[int, ...]:
+    """Shape of the weight tensor of `op`."""
+    if isinstance(op, Conv):
+        return (op.shape[0], op.in_channels // op.groups, op.kernel, op.kernel)
+    return (op.shape[0], op.in_features)
+
+
+def seeded_weights(seed: int = 0) -> WeightSource:
+    """He-normal weights (variance 2 / fan_in) and zero biases: slices of one pool of random numbers.
+
+    Time does not depend on the values as long as they are of ordinary size; denormals and infinities would change it.
+    """
+    offset = 0
+
+    def source(op: Op) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal offset
+        assert isinstance(op, Conv | Linear)
+        shape = weight_shape(op)
+        size = math.prod(shape)
+        pool = _pool(seed)
+        offset = offset if offset + size <= len(pool) else 0
+        values = pool[offset : offset + size] if size <= len(pool) else np.resize(pool, size)
+        offset += size
+        std = np.float32(math.sqrt(2.0 / math.prod(shape[1:])))
+        return (values * std).reshape(shape), np.zeros(shape[0], np.float32)
+
+    return source
+
+
+def given_weights(weights: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> WeightSource:
+    """Weights by operation name, as `torch_module.folded_weights` makes them."""
+    return lambda op: weights[op.name]
+
+
+def _tensor(name: str, values: np.ndarray) -> TensorProto:
+    assert values.dtype == np.float32, f"{name}: {values.dtype}"
+    return helper.make_tensor(name, TensorProto.FLOAT, values.shape, values.tobytes(), raw=True)
+
+
+def _activation_nodes(activation: Activation, name: str, source: str) -> NodeProto:
+    node = functools.partial(helper.make_node, inputs=[source], outputs=[name], name=f"{name}/{activation}")
+    match activation:
+        case "relu":
+            return node("Relu")
+        case "relu6":
+            return helper.make_node("Clip", [source, "zero", "six"], [name], name=f"{name}/relu6")
+        case "hswish":
+            return node("HardSwish")
+        case "sigmoid":
+            return node("Sigmoid")
+        case "hsigmoid":
+            return node("HardSigmoid", alpha=1 / 6, beta=0.5)
+    raise ValueError(f"no ONNX operator for activation {activation!r}")
+
+
+def _conv_nodes(op: Conv) -> Iterator[NodeProto]:
+    plain = op.activation == "none"
+    before = op.name if plain else f"{op.name}/pre"
+    padding = op.kernel // 2
+    yield helper.make_node(
+        "Conv",
+        [*op.inputs, f"{op.name}.weight", f"{op.name}.bias"],
+        [before],
+        name=op.name,
+        kernel_shape=[op.kernel, op.kernel],
+        strides=[op.stride, op.stride],
+        pads=[padding] * 4,
+        group=op.groups,
+    )
+    if not plain:
+        yield _activation_nodes(op.activation, op.name, before)
+
+
+def _nodes(op: Op) -> Iterator[NodeProto]:
+    node = functools.partial(helper.make_node, inputs=op.inputs, outputs=[op.name], name=op.name)
+    match op:
+        case Conv():
+            yield from _conv_nodes(op)
+        case AveragePool():
+            pads = [op.kernel // 2] * 4
+            sides, strides = [op.kernel] * 2, [op.stride] * 2
+            yield node("AveragePool", kernel_shape=sides, strides=strides, pads=pads, count_include_pad=0)
+        case GlobalPool():
+            yield node("GlobalAveragePool")
+        case Scale():
+            yield node("Mul")
+        case Add():
+            yield node("Add")
+        case Linear():
+            flat = f"{op.name}/flat"
+            yield helper.make_node("Flatten", op.inputs, [flat], name=flat)
+            operands = [flat, f"{op.name}.weight", f"{op.name}.bias"]
+            yield helper.make_node("Gemm", operands, [OUTPUT], name=op.name, transB=1)
+        case _:
+            raise TypeError(f"no ONNX operator for operation {op}")
+
+
+def emit_onnx(
+    graph: Graph,
+    weights: WeightSource | None = None,
+    *,
+    batch: int | None = 1,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """A serialised ONNX model of `graph`: ``input`` float32 (batch, 3, H, W) to ``logits`` (batch, num_classes).
+
+    Args:
+        graph: what to emit; the last operation must be the classifier.
+        weights: where weights come from; by default `seeded_weights()`.
+        batch: a number for static shapes, or None for a free batch dimension.
+        metadata: key-value pairs stored in the model, such as the normalisation of its input.
+    """
+    weights = weights or seeded_weights()
+    nodes: list[NodeProto] = []
+    initializers = [_tensor("zero", np.array(0, np.float32)), _tensor("six", np.array(6, np.float32))]
+    for op in graph.ops:
+        nodes += _nodes(op)
+        if isinstance(op, Conv | Linear):
+            weight, bias = weights(op)
+            initializers += [_tensor(f"{op.name}.weight", weight), _tensor(f"{op.name}.bias", bias)]
+    if not any(isinstance(op, Conv) and op.activation == "relu6" for op in graph.ops):
+        del initializers[:2]
+    size = "batch" if batch is None else batch
+    image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [size, *graph.input_shape])
+    logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [size, graph.ops[-1].shape[0]])
+    model = helper.make_model(
+        helper.make_graph(nodes, "network", [image], [logits], initializers),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="nas",
+    )
+    if metadata:
+        helper.set_model_props(model, dict(metadata))
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def check_model(model: bytes) -> None:
+    """Raise `onnx.checker.ValidationError` unless `model` is valid ONNX with consistent shapes."""
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)

@@ -1,0 +1,80 @@
+"""A search space: named choices and a pure translation to architectures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces.arch import ArchSpec
+from search_spaces.choice import Choice, Choices, Option
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Candidates as combinations of choices.
+
+    Attributes:
+        name: as recipes call it.
+        choices: the decisions, in the order in which a controller takes them; names are unique.
+        to_arch: the architecture of one option per choice. Pure.
+        to_choices: its inverse: the canonical options of an architecture of the space. Raises ValueError outside it.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+    to_arch: Callable[[Choices], ArchSpec]
+    to_choices: Callable[[ArchSpec], Choices]
+
+    def __post_init__(self) -> None:
+        names = [choice.name for choice in self.choices]
+        if len(set(names)) != len(names):
+            raise ValueError(f"space {self.name!r} repeats a choice name: {names}")
+
+    @property
+    def size(self) -> int:
+        """Number of combinations."""
+        return math.prod(len(choice.options) for choice in self.choices)
+
+    def check(self, choices: Choices) -> None:
+        """Raise ValueError unless `choices` has exactly one allowed option for every choice."""
+        names = {choice.name for choice in self.choices}
+        if choices.keys() != names:
+            unknown, missing = sorted(choices.keys() - names), sorted(names - choices.keys())
+            raise ValueError(f"space {self.name!r}: unknown choices {unknown}, missing choices {missing}")
+        for choice in self.choices:
+            choice.index(choices[choice.name])
+
+    def decode(self, choices: Choices) -> ArchSpec:
+        """The architecture of `choices`; ValueError when they are not of this space."""
+        self.check(choices)
+        return self.to_arch(choices)
+
+    def encode(self, arch: ArchSpec) -> dict[str, Option]:
+        """The canonical choices of `arch`: ``decode(encode(arch)) == arch``.
+
+        Raises:
+            ValueError: `arch` is not in the space; the message says which decision has no such option.
+        """
+        choices = dict(self.to_choices(arch))
+        try:
+            self.check(choices)
+        except ValueError as error:
+            raise ValueError(f"not in space {self.name!r}: {error}") from None
+        if self.to_arch(choices) != arch:
+            raise ValueError(f"not in space {self.name!r}: {arch}")
+        return choices
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Option]:
+        """One candidate, uniform over combinations."""
+        return {choice.name: choice.options[rng.integers(len(choice.options))] for choice in self.choices}
+
+    def neighbours(self, choices: Choices) -> Iterator[dict[str, Option]]:
+        """All candidates that differ from `choices` in exactly one decision."""
+        self.check(choices)
+        for choice in self.choices:
+            for option in choice.options:
+                if option != choices[choice.name]:
+                    yield {**choices, choice.name: option}
