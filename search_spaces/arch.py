@@ -33,6 +33,23 @@ def _check(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _check_count(what: str, value: int) -> None:
+    # An exact int: True, 3.0 and NumPy's integers compare equal to one, but print as something else.
+    _check(type(value) is int and value >= 1, f"{what} {value!r}: must be an integer, at least 1")
+
+
+def _check_kernel_and_stride(part: str, kernel: int, stride: int) -> None:
+    _check(type(kernel) is int and kernel > 0 and kernel % 2 == 1, f"{part}kernel {kernel!r}: must be odd and positive")
+    _check(type(stride) is int and stride in (1, 2), f"{part}stride {stride!r}: must be 1 or 2")
+
+
+def _fraction(value: object, what: str) -> float:
+    """`value` as a float, so that equal numbers print alike."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} {value!r}: must be a number")
+    return float(value)
+
+
 def _check_activation(activation: str) -> None:
     _check(activation in BLOCK_ACTIVATIONS, f"activation {activation!r}: allowed are {', '.join(BLOCK_ACTIVATIONS)}")
 
@@ -51,6 +68,7 @@ class SqueezeExcite:
     rule: SqueezeRule = "input"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ratio", _fraction(self.ratio, "squeeze-and-excitation ratio"))
         _check(0 < self.ratio <= 1, f"squeeze-and-excitation ratio {self.ratio}: must lie in (0, 1]")
         _check(self.rule in get_args(SqueezeRule), f"squeeze rule {self.rule!r}: allowed are input, expansion")
 
@@ -118,12 +136,11 @@ class BlockSpec:
     def __post_init__(self) -> None:
         _check(self.op in get_args(ConvOp), f"op {self.op!r}: allowed are conv, mbconv")
         _check(self.skip in get_args(SkipOp), f"skip {self.skip!r}: allowed are identity, pool, none")
-        _check(self.kernel % 2 == 1 and self.kernel > 0, f"kernel {self.kernel}: must be odd and positive")
-        _check(self.stride in (1, 2), f"stride {self.stride}: must be 1 or 2")
+        _check_kernel_and_stride("", self.kernel, self.stride)
         for name in ("in_channels", "out_channels", "repeats", "expand_ratio"):
-            _check(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be at least 1")
+            _check_count(name, getattr(self, name))
         if self.expand_channels is not None:
-            _check(self.expand_channels >= 1, f"expand_channels {self.expand_channels}: must be at least 1")
+            _check_count("expand_channels", self.expand_channels)
             _check(self.expand_ratio == 1, "expand_ratio and expand_channels exclude each other")
         if self.op == "conv":
             _check(self.expand_ratio == 1 and self.expand_channels is None, "a plain convolution has no expansion")
@@ -163,9 +180,8 @@ class Stem:
     activation: Activation = "relu"
 
     def __post_init__(self) -> None:
-        _check(self.channels >= 1, f"stem channels {self.channels}: must be at least 1")
-        _check(self.kernel % 2 == 1 and self.kernel > 0, f"stem kernel {self.kernel}: must be odd and positive")
-        _check(self.stride in (1, 2), f"stem stride {self.stride}: must be 1 or 2")
+        _check_count("stem channels", self.channels)
+        _check_kernel_and_stride("stem ", self.kernel, self.stride)
         _check_activation(self.activation)
 
 
@@ -186,8 +202,10 @@ class Head:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        _check(self.channels >= 1, f"head channels {self.channels}: must be at least 1")
-        _check(self.hidden is None or self.hidden >= 1, f"hidden width {self.hidden}: must be at least 1")
+        _check_count("head channels", self.channels)
+        if self.hidden is not None:
+            _check_count("hidden width", self.hidden)
+        object.__setattr__(self, "dropout", _fraction(self.dropout, "dropout"))
         _check(0 <= self.dropout < 1, f"dropout {self.dropout}: must lie in [0, 1)")
         _check_activation(self.activation)
 

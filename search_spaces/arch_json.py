@@ -14,7 +14,9 @@ VERSION = 1
 
 def arch_to_json(arch: ArchSpec) -> dict[str, Any]:
     """A JSON document (dict, list, str, int, float, None) that `arch_from_json` reads back; carries the string form too."""
-    return {"format": FORMAT, "version": VERSION, "arch": str(arch), **dataclasses.asdict(arch)}
+    fields = dataclasses.asdict(arch)
+    fields["blocks"] = list(fields["blocks"])
+    return {"format": FORMAT, "version": VERSION, "arch": str(arch), **fields}
 
 
 Spec = TypeVar("Spec", Stem, BlockSpec, Head, SqueezeExcite)
@@ -37,25 +39,30 @@ def arch_from_json(document: Any) -> ArchSpec:
     """The architecture in `document`.
 
     Raises:
-        ValueError: not of this format or version, a key unknown or missing, a value out of range.
+        ValueError: not of this format or version, a key unknown or missing, a value of the wrong type or out of range,
+            or a string form that says something else than the fields. The message says where.
     """
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
         raise ValueError(f"not an architecture: expected a JSON object with format {FORMAT!r}")
-    if document.get("version") != VERSION:
+    if document.get("version") != VERSION or isinstance(document["version"], bool):
         raise ValueError(
             f"architecture format version {document.get('version')!r}: this program reads version {VERSION}"
         )
-    unknown = sorted(set(document) - {"format", "version", "arch", "stem", "blocks", "head"})
-    if unknown or not isinstance(document.get("blocks"), list | tuple):
-        raise ValueError(f"architecture: unknown keys {unknown} or no list of blocks")
+    names = ["format", "version", "arch", "stem", "blocks", "head"]
+    unknown, missing = sorted(set(document) - set(names)), sorted(set(names) - set(document) - {"arch"})
+    if unknown or missing:
+        raise ValueError(f"architecture: unknown keys {unknown}, missing keys {missing}; expected {names}")
+    if not isinstance(document["blocks"], list | tuple):
+        raise ValueError(f"blocks: expected a list, got {type(document['blocks']).__name__}")
     blocks = []
     for number, block in enumerate(document["blocks"], start=1):
         where = f"block {number}"
         se = block.get("se") if isinstance(block, Mapping) else None
         resolved = {**block, "se": _strict(SqueezeExcite, se, f"{where}.se")} if se is not None else block
         blocks.append(_strict(BlockSpec, resolved, where))
-    return ArchSpec(
-        tuple(blocks),
-        _strict(Stem, document.get("stem"), "stem"),
-        _strict(Head, document.get("head"), "head"),
-    )
+    arch = ArchSpec(tuple(blocks), _strict(Stem, document["stem"], "stem"), _strict(Head, document["head"], "head"))
+    if document.get("arch", str(arch)) != str(arch):
+        raise ValueError(
+            f"arch: {document['arch']!r} disagrees with the fields, which say {str(arch)!r}; leave one out"
+        )
+    return arch

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from search_spaces.arch import BLOCK_ACTIVATIONS, ArchSpec, BlockSpec, Head, SqueezeExcite, Stem
 
 
@@ -29,7 +31,7 @@ class _Token:
 def _token(
     shown: str, pattern: str, fields: Callable[[str], dict[str, Any]], slot: str, required: bool = False
 ) -> _Token:
-    return _Token(shown, re.compile(pattern), fields, slot, required)
+    return _Token(shown, re.compile(pattern, re.ASCII), fields, slot, required)
 
 
 def _integer(prefix: str, name: str, slot: str | None = None, required: bool = True) -> _Token:
@@ -122,6 +124,11 @@ def _activation_words(activation: str) -> list[str]:
     return [] if activation == "relu" else [activation]
 
 
+def _fraction_word(value: float) -> str:
+    """All digits of `value` and no exponent, so that the parser gets the same float back."""
+    return np.format_float_positional(value, trim="-")
+
+
 def format_block(block: BlockSpec) -> str:
     """`block` as one word; `parse_arch` reads it back."""
     if block.op == "conv":
@@ -131,7 +138,7 @@ def format_block(block: BlockSpec) -> str:
     words = [f"r{block.repeats}", f"k{block.kernel}", f"s{block.stride}{block.stride}", operation]
     words += [f"i{block.in_channels}", f"o{block.out_channels}"]
     if block.se:
-        words.append(f"{'h' if block.se.rule == 'expansion' else ''}se{block.se.ratio:g}")
+        words.append(f"{'h' if block.se.rule == 'expansion' else ''}se{_fraction_word(block.se.ratio)}")
     words += {"identity": [], "none": ["noskip"], "pool": ["poolskip"]}[block.skip]
     return "_".join(words + _activation_words(block.activation))
 
@@ -145,6 +152,6 @@ def format_arch(arch: ArchSpec) -> str:
     words += [format_block(block) for block in arch.blocks]
     if arch.head != Head():
         head = [f"head_o{arch.head.channels}"] + ([f"f{arch.head.hidden}"] if arch.head.hidden else [])
-        dropout = [] if arch.head.dropout == Head().dropout else [f"d{arch.head.dropout:g}"]
+        dropout = [] if arch.head.dropout == Head().dropout else [f"d{_fraction_word(arch.head.dropout)}"]
         words.append("_".join(head + _activation_words(arch.head.activation) + dropout))
     return " ".join(words)

@@ -101,7 +101,10 @@ def _to_choices(arch: ArchSpec) -> dict[str, Option]:
     for number, block in enumerate(arch.blocks, start=1):
         op = _CONV_OP_NAMES.get((block.op, block.expand_ratio))
         if op is None:
-            raise ValueError(f"not in space 'mnasnet': block {number} has expansion {block.expand_ratio}")
+            options = ", ".join(CONV_OPS)
+            raise ValueError(
+                f"not in space 'mnasnet': block {number} is {block.op} e{block.expand_ratio}; ops: {options}"
+            )
         choices |= {
             f"b{number}.op": op,
             f"b{number}.kernel": block.kernel,

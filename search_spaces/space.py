@@ -63,8 +63,9 @@ class SearchSpace:
             self.check(choices)
         except ValueError as error:
             raise ValueError(f"not in space {self.name!r}: {error}") from None
-        if self.to_arch(choices) != arch:
-            raise ValueError(f"not in space {self.name!r}: {arch}")
+        point = self.to_arch(choices)
+        if point != arch:
+            raise ValueError(f"not in space {self.name!r}: {arch}; the point with its choices is {point}")
         return choices
 
     def sample(self, rng: np.random.Generator) -> dict[str, Option]:

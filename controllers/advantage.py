@@ -1,0 +1,58 @@
+"""How much better than usual a reward is, in a form that one absurd reward cannot wreck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MAD_TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+_TINY = 1e-12  # below this spread all rewards are taken to be equal
+
+
+class AdvantageEstimator:
+    """Advantages against an exponential moving average of the rewards of successful trials.
+
+    Failed trials get an advantage like any other, but do not move the average or the spread: a space in which a third
+    of the trials fail would otherwise show the controller hardly any difference among those that succeed. Advantages
+    are clipped, and it is the clipped ones that move the average and the spread.
+
+    Args:
+        decay: of the averages per reward, in [0, 1).
+        normalise: divide by the moving standard deviation of the rewards around the average.
+        clip: largest magnitude of an advantage; in standard deviations if `normalise`, else in units of reward.
+    """
+
+    def __init__(self, decay: float, normalise: bool, clip: float) -> None:
+        self._decay = decay
+        self._normalise = normalise
+        self._clip = clip
+        self._baseline: float | None = None
+        self._variance = 0.0
+
+    def advantages(self, rewards: Sequence[float], failed: Sequence[bool]) -> NDArray[np.float64]:
+        """Advantages of one batch against what was known before it, which the batch then updates.
+
+        Args:
+            rewards: finite, in the order of the asks.
+            failed: for each reward, whether the trial failed.
+
+        Returns:
+            One advantage per reward, in [-clip, clip]; all zero as long as no trial ever succeeded.
+        """
+        reward = np.asarray(rewards, dtype=np.float64)
+        good = ~np.asarray(failed, dtype=bool)
+        if self._baseline is None:
+            if not good.any():
+                return np.zeros_like(reward)
+            # Nothing is known yet: take the first batch itself, by estimates that outliers cannot move.
+            self._baseline = float(np.median(reward[good]))
+            self._variance = float(_MAD_TO_STD * np.median(np.abs(reward[good] - self._baseline))) ** 2
+        scale = max(self._variance**0.5, _TINY) if self._normalise else 1.0
+        advantage = np.clip((reward - self._baseline) / scale, -self._clip, self._clip)
+        for value in self._baseline + scale * advantage[good]:
+            error = float(value) - self._baseline
+            self._variance = self._decay * self._variance + (1 - self._decay) * error**2
+            self._baseline += (1 - self._decay) * error
+        return advantage

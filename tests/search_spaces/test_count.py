@@ -1,0 +1,153 @@
+"""Counts: the published networks to the unit, oracles by hand, and torch as the second opinion."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from search_spaces import zoo
+from search_spaces.arch_string import parse_arch
+from search_spaces.count import count
+from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Scale
+from search_spaces.lower import lower
+from search_spaces.mnasnet import MNASNET
+from search_spaces.onnx_model import emit_onnx
+from search_spaces.torch_module import GraphModule
+from tests.strategies import PROPERTY, archs
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "counts.json").read_text())
+
+
+def torch_counts(graph):
+    """Parameters and multiply-adds by torch's own means; nothing is computed on the meta device."""
+    with torch.device("meta"):
+        module = GraphModule(graph).eval()
+        with FlopCounterMode(display=False) as counter:
+            module(torch.empty(1, *graph.input_shape))
+    macs, odd = divmod(counter.get_total_flops(), 2)
+    assert odd == 0
+    return sum(p.numel() for p in module.parameters()), macs
+
+
+def weight_bytes(model):
+    """Bytes of the initializers that are weights and biases; relu6 has two scalars of its own beside them."""
+    tensors = {tensor.name: len(tensor.raw_data) for tensor in onnx.load_from_string(model).graph.initializer}
+    assert not {name for name in tensors if not name.endswith((".weight", ".bias"))} - {"zero", "six"}
+    return sum(size for name, size in tensors.items() if name.endswith((".weight", ".bias")))
+
+
+def test_golden_file_has_every_network():
+    assert set(GOLDEN["networks"]) == set(zoo.ZOO)
+    assert (GOLDEN["resolution"], GOLDEN["num_classes"]) == (224, 1000)
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_published_network(name):
+    graph = lower(zoo.get(name), 224, 1000)
+    golden = GOLDEN["networks"][name]
+    assert dataclasses.asdict(count(graph)) == golden
+    assert torch_counts(graph) == (golden["params"], golden["macs"])
+    assert weight_bytes(emit_onnx(graph)) == golden["model_bytes"]
+
+
+def test_random_architectures_of_the_space_agree_with_torch():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        arch = MNASNET.decode(MNASNET.sample(rng))
+        graph = lower(arch, 32, 10)
+        counts = count(graph)
+        assert (counts.params, counts.macs) == torch_counts(graph), str(arch)
+
+
+@PROPERTY
+@given(archs(max_width=40, max_blocks=3), st.integers(1, 33))
+def test_any_architecture_agrees_with_torch_and_onnx(arch, resolution):
+    graph = lower(arch, resolution, 10)
+    counts = count(graph)
+    assert (counts.params, counts.macs) == torch_counts(graph)
+    assert weight_bytes(emit_onnx(graph)) == counts.model_bytes
+
+
+def test_separable_convolution_by_the_formula_of_the_paper():
+    """H W M (K^2 + N) multiply-adds, arXiv 1807.11626, section 4.1."""
+    side, in_channels, out_channels, kernel = 16, 32, 24, 5
+    block = parse_arch(f"stem_k3_s22_o{in_channels} r1_k{kernel}_s11_e1_i{in_channels}_o{out_channels}")
+    graph = lower(block, 2 * side, 10)
+    ops = tuple(op for op in graph.ops if op.name.startswith("b1."))
+    counts = count(Graph((in_channels, side, side), (dataclasses.replace(ops[0], inputs=(INPUT,)), ops[1])))
+    assert counts.macs == side * side * in_channels * (kernel**2 + out_channels)
+    assert counts.params == in_channels * (kernel**2 + 2) + out_channels * (in_channels + 2)
+    assert counts.activations == side * side * (in_channels + out_channels)
+
+
+def conv(name, source, shape, in_channels, kernel=1, stride=1, norm=True):
+    return Conv(name, (source,), shape, in_channels, kernel, stride, 1, not norm, norm, "none")
+
+
+def test_two_operations_by_hand():
+    stem = conv("stem", INPUT, (8, 2, 2), 3, kernel=3, stride=2)
+    counts = count(Graph((3, 4, 4), (stem, Linear("classifier", ("stem",), (10, 1, 1), 32, 0.2))))
+    assert counts.macs == 8 * 3 * 9 * 4 + 32 * 10
+    assert counts.params == (8 * 3 * 9 + 16) + (32 * 10 + 10)
+    assert counts.activations == 8 * 4 + 10
+    assert counts.model_bytes == 4 * ((8 * 3 * 9 + 8) + (32 * 10 + 10))
+    assert counts.peak_memory_bytes == 4 * (3 * 16 + 8 * 4)  # image and stem; the image is free when 32 + 10 are live
+
+
+def test_a_skip_keeps_its_tensor_in_memory():
+    first = conv("a", INPUT, (4, 4, 4), 1)
+    second = conv("b", "a", (4, 4, 4), 4)
+    with_skip = count(Graph((1, 4, 4), (first, second, Add("c", ("b", "a"), (4, 4, 4)))))
+    without = count(Graph((1, 4, 4), (first, second, conv("c", "b", (4, 4, 4), 4))))
+    assert without.peak_memory_bytes == 4 * (64 + 64)
+    assert with_skip.peak_memory_bytes == 4 * (64 + 64 + 64)
+
+
+def test_a_tensor_used_twice_by_one_operation_is_freed_once():
+    ops = (conv("a", INPUT, (4, 4, 4), 1), Add("b", ("a", "a"), (4, 4, 4)), conv("c", "b", (8, 4, 4), 4))
+    assert count(Graph((1, 4, 4), ops)).peak_memory_bytes == 4 * (64 + 128)
+
+
+def test_pooling_scaling_and_adding_are_free():
+    shape = (4, 8, 8)
+    ops = (
+        AveragePool("pool", (INPUT,), shape, 3, 1),
+        Add("add", (INPUT, "pool"), shape),
+        GlobalPool("mean", ("add",), (4, 1, 1)),
+        Scale("scale", ("add", "mean"), shape),
+    )
+    counts = count(Graph(shape, ops))
+    assert (counts.macs, counts.params, counts.activations, counts.model_bytes) == (0, 0, 0, 0)
+
+
+def test_narrowing_a_block_never_raises_macs():
+    """Fewer filters or layers, smaller kernels or expansions, no SE: never more multiply-adds or parameters."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        choices = MNASNET.sample(rng)
+        for choice in MNASNET.choices:
+            if choice.name.endswith(".skip"):
+                continue
+            ascending = choice.options[1:] if choice.name.endswith(".op") else choice.options  # "conv" has no place
+            counts = [count(lower(MNASNET.decode(choices | {choice.name: o}), 32, 10)) for o in ascending]
+            assert [c.macs for c in counts] == sorted(c.macs for c in counts), (choice.name, choices)
+            assert [c.params for c in counts] == sorted(c.params for c in counts), (choice.name, choices)
+
+
+@PROPERTY
+@given(archs(), st.integers(1, 16))
+def test_macs_and_memory_grow_with_resolution_and_parameters_do_not(arch, side):
+    small, large = (count(lower(arch, resolution, 10)) for resolution in (side, 2 * side))
+    assert (small.params, small.model_bytes) == (large.params, large.model_bytes)
+    assert small.macs <= large.macs
+    assert small.activations <= large.activations
+    assert small.peak_memory_bytes <= large.peak_memory_bytes

@@ -1,0 +1,208 @@
+"""The torch interpreter: initialisation by seed alone, structure, training and inference modes, BN folding."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from search_spaces import zoo
+from search_spaces.arch_string import parse_arch
+from search_spaces.graph import Conv, Graph, Linear, Op
+from search_spaces.lower import lower
+from search_spaces.onnx_model import weight_shape
+from search_spaces.torch_module import BN_EPSILON, BN_MOMENTUM, GraphModule, build_module, folded_weights
+from tests.strategies import PROPERTY, archs
+
+TEXT = (
+    "stem_k3_s22_o8_hswish r2_k5_s22_e3_i8_o16_se0.25 r2_k3_s11_conv_i16_o16_hse0.25_relu6 "
+    "r1_k3_s22_x24_i16_o16_poolskip head_o32_f24_hswish_d0.5"
+)
+
+
+@pytest.fixture
+def graph():
+    return lower(parse_arch(TEXT), 32, 10)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_seed_decides_the_weights(graph):
+    one, same, other = (build_module(graph, seed).state_dict() for seed in (0, 0, 1))
+    assert list(one) == list(same)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    drawn = [name for name in one if name.endswith(("conv.weight", "linear.weight"))]
+    assert len(drawn) == sum(isinstance(op, Conv | Linear) for op in graph.ops)
+    assert not any(torch.equal(one[name], other[name]) for name in drawn)
+
+
+def test_building_leaves_the_global_generators_alone(graph):
+    torch.manual_seed(3)
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = torch.get_rng_state()
+    build_module(graph, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+def test_initialisation():
+    graph = lower(parse_arch("r1_k5_s11_e6_i32_o64 head_o1280"), 32, 1000)
+    module = build_module(graph, 0)
+    for name, fan_out in [("head.conv", 1280), ("b1.l1.expand", 192), ("b1.l1.depthwise", 25)]:
+        weight = module.get_submodule(name).conv.weight
+        spread = weight.std().item() / math.sqrt(2 / fan_out)
+        assert spread == pytest.approx(1, abs=5 / math.sqrt(2 * weight.numel())), name  # 5 standard errors, seed fixed
+        assert abs(weight.mean().item()) < 5 * math.sqrt(2 / fan_out / weight.numel()), name
+    linear = module.get_submodule("classifier").linear
+    bound = 1 / math.sqrt(1000)
+    assert 0.999 * bound < linear.weight.abs().max() <= bound
+    assert linear.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.01)
+    assert not linear.bias.any()
+
+
+def test_batch_norm_starts_as_identity_with_our_constants(graph):
+    norms = [part for part in build_module(graph, 0).modules() if isinstance(part, nn.BatchNorm2d)]
+    assert len(norms) == sum(isinstance(op, Conv) and op.norm for op in graph.ops)
+    for norm in norms:
+        assert (norm.eps, norm.momentum, norm.num_batches_tracked.item()) == (BN_EPSILON, BN_MOMENTUM, 0)
+        assert (norm.weight == 1).all()
+        assert (norm.running_var == 1).all()
+        assert not norm.bias.any()
+        assert not norm.running_mean.any()
+    momenta = {p.momentum for p in build_module(graph, 0, bn_momentum=0.01).modules() if isinstance(p, nn.BatchNorm2d)}
+    assert momenta == {0.01}
+
+
+def test_a_convolution_has_either_bias_or_batch_norm(graph):
+    module = build_module(graph, 0)
+    biased = []
+    for op in graph.ops:
+        if isinstance(op, Conv):
+            part = module.get_submodule(op.name)
+            assert (part.conv.bias is None) == hasattr(part, "norm") == op.norm, op.name
+            biased += [op.name] if part.conv.bias is not None else []
+    assert biased == [f"b{b}.l{i}.se.{part}" for b in (1, 2) for i in (1, 2) for part in ("reduce", "gate")] + [
+        "head.hidden"
+    ]
+
+
+def test_parameters_bear_the_names_of_operations(graph):
+    names = {name.rsplit(".", 2)[0] for name, _ in build_module(graph, 0).named_parameters()}
+    assert names == {op.name for op in graph.ops if isinstance(op, Conv | Linear)}
+
+
+@PROPERTY
+@given(archs(max_width=16, max_blocks=3), st.integers(1, 20))
+def test_every_tensor_has_the_shape_of_its_operation(arch, resolution):
+    graph = lower(arch, resolution, 5)
+    with torch.device("meta"):
+        module = GraphModule(graph).eval()
+        seen = {}
+        for op in graph.ops:
+            module.get_submodule(op.name).register_forward_hook(
+                lambda _, __, output, name=op.name: seen.update({name: tuple(output.shape)})
+            )
+        logits = module(torch.empty(2, 3, resolution, resolution))
+    assert logits.shape == (2, 5)
+    assert seen.pop("classifier") == (2, 5)
+    assert seen == {op.name: (2, *op.shape) for op in graph.ops[:-1]}
+
+
+def test_it_works_at_another_resolution(graph, images):
+    module = build_module(graph, 0).eval()
+    assert module(F.interpolate(images, size=45)).shape == (4, 10)
+
+
+def test_dropout_acts_in_training_only(graph, images):
+    module = build_module(graph, 0, bn_momentum=0.0)  # BN's own statistics stay as they are
+    module.train()
+    torch.manual_seed(0)
+    assert not torch.equal(module(images), module(images))
+    module.eval()
+    assert torch.equal(module(images), module(images))
+    without = build_module(lower(parse_arch(TEXT.replace("d0.5", "d0")), 32, 10), 0).train()
+    assert torch.equal(without(images), without(images))
+
+
+def test_every_parameter_gets_a_gradient(graph, images):
+    module = build_module(graph, 0).train()
+    module(images).square().sum().backward()
+    flat = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert flat == []
+
+
+def test_a_copy_is_independent(graph, images):
+    module = build_module(graph, 0).eval()
+    before = module(images)
+    clone = copy.deepcopy(module)
+    with torch.no_grad():
+        clone.get_submodule("classifier").linear.bias.add_(1)
+    assert torch.equal(module(images), before)
+    torch.testing.assert_close(clone(images), before + 1)
+
+
+def test_folded_weights_are_the_convolution_with_its_batch_norm(graph):
+    module = build_module(graph, 0).eval()
+    generator = torch.Generator().manual_seed(1)
+    for name, values in module.state_dict().items():
+        if name.endswith(("norm.weight", "running_var")):
+            values.uniform_(0.5, 1.5, generator=generator)
+        elif name.endswith(("bias", "running_mean")):
+            values.normal_(generator=generator)
+    folded = folded_weights(module)
+    assert list(folded) == [op.name for op in graph.ops if isinstance(op, Conv | Linear)]
+    for op in graph.ops:
+        if not isinstance(op, Conv | Linear):
+            continue
+        weight, bias = folded[op.name]
+        assert (weight.dtype, bias.dtype) == (np.float32, np.float32)
+        assert (weight.shape, bias.shape) == (weight_shape(op), (op.shape[0],))
+        assert weight.flags.c_contiguous
+        part = module.get_submodule(op.name)
+        tensors = torch.from_numpy(weight), torch.from_numpy(bias)
+        if isinstance(op, Linear):
+            assert torch.equal(tensors[0], part.linear.weight)
+            assert torch.equal(tensors[1], part.linear.bias)
+            continue
+        x = torch.randn(2, op.in_channels, 9, 9, generator=generator)
+        expected = part.norm(part.conv(x)) if op.norm else part.conv(x)
+        got = F.conv2d(x, *tensors, stride=op.stride, padding=op.kernel // 2, groups=op.groups)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+def test_folded_weights_do_not_share_memory_with_the_module(graph):
+    module = build_module(graph, 0)
+    folded = folded_weights(module)
+    before = {name: (weight.copy(), bias.copy()) for name, (weight, bias) in folded.items()}
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1)
+    for name, (weight, bias) in folded.items():
+        assert np.array_equal(weight, before[name][0])
+        assert np.array_equal(bias, before[name][1])
+
+
+def test_an_unknown_operation_is_reported():
+    @dataclass(frozen=True, slots=True)
+    class Shuffle(Op):
+        pass
+
+    with pytest.raises(TypeError, match=r"no torch module for operation .*Shuffle\(name='s'"):
+        GraphModule(Graph((3, 8, 8), (Shuffle("s", ("input",), (3, 8, 8)),)))
+
+
+def test_published_network_runs(images):
+    module = build_module(lower(zoo.get("mobilenet_v3_small"), 32, 10), 0).eval()
+    with torch.inference_mode():
+        assert module(images).isfinite().all()
