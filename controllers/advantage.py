@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAD_TO_STD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
-_TINY = 1e-12  # below this spread all rewards are taken to be equal
+_SMALLEST_SCALE = 0.01  # of the first spread: a converged policy must not blow up the last bits of its rewards
 
 
 class AdvantageEstimator:
@@ -28,8 +28,10 @@ class AdvantageEstimator:
         self._decay = decay
         self._normalise = normalise
         self._clip = clip
-        self._baseline: float | None = None
+        self._early: list[float] = []  # successful rewards before the first two that differ
+        self._baseline = 0.0
         self._variance = 0.0
+        self._smallest_scale = 0.0  # 0 as long as no two successful rewards differed
 
     def advantages(self, rewards: Sequence[float], failed: Sequence[bool]) -> NDArray[np.float64]:
         """Advantages of one batch against what was known before it, which the batch then updates.
@@ -39,20 +41,29 @@ class AdvantageEstimator:
             failed: for each reward, whether the trial failed.
 
         Returns:
-            One advantage per reward, in [-clip, clip]; all zero as long as no trial ever succeeded.
+            One advantage per reward, in [-clip, clip]; all zero as long as no two successful rewards differed.
         """
         reward = np.asarray(rewards, dtype=np.float64)
         good = ~np.asarray(failed, dtype=bool)
-        if self._baseline is None:
-            if not good.any():
+        if not self._smallest_scale:
+            self._start(reward[good])
+            if not self._smallest_scale:
                 return np.zeros_like(reward)
-            # Nothing is known yet: take the first batch itself, by estimates that outliers cannot move.
-            self._baseline = float(np.median(reward[good]))
-            self._variance = float(_MAD_TO_STD * np.median(np.abs(reward[good] - self._baseline))) ** 2
-        scale = max(self._variance**0.5, _TINY) if self._normalise else 1.0
+        scale = max(self._variance**0.5, self._smallest_scale) if self._normalise else 1.0
         advantage = np.clip((reward - self._baseline) / scale, -self._clip, self._clip)
         for value in self._baseline + scale * advantage[good]:
             error = float(value) - self._baseline
             self._variance = self._decay * self._variance + (1 - self._decay) * error**2
             self._baseline += (1 - self._decay) * error
         return advantage
+
+    def _start(self, rewards: NDArray[np.float64]) -> None:
+        """First average and spread, by medians, which no single reward can move far."""
+        self._early.extend(rewards.tolist())
+        early = np.array(self._early)
+        if (early == early[:1]).all():
+            return
+        self._baseline = float(np.median(early))
+        deviations = np.abs(early - self._baseline)
+        self._variance = float(_MAD_TO_STD * np.median(deviations[deviations > 0])) ** 2
+        self._smallest_scale = _SMALLEST_SCALE * self._variance**0.5

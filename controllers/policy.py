@@ -1,4 +1,4 @@
-"""An autoregressive distribution over the decisions of a space: the RNN of NASNet (arXiv 1707.07012, appendix A)."""
+"""An autoregressive distribution over the decisions of a space: the RNN of NASNet (arXiv 1707.07012)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class AutoregressivePolicy(nn.Module):
     """A one-layer LSTM that takes the decisions in order, with one softmax head per decision.
 
     The input of step t is the embedding of the option taken at step t - 1; step 0 reads a start token. Everything is
-    double precision: rounding differs with the number of threads and the CPU, and in single precision it is large
-    enough to flip a draw within one search, after which a replay would part from the original.
+    double precision: rounding may differ with the number of threads and the CPU, and a replay parts from the original
+    at the first draw that rounding flips.
 
     Args:
         num_options: options of each decision, all at least 1.
