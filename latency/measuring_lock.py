@@ -41,3 +41,24 @@ def measuring_lock(path: Path | None = None) -> Iterator[None]:
         # Explicitly: a child forked meanwhile shares the descriptor and would keep the lock.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def is_measuring(path: Path | None = None) -> bool:
+    """Whether somebody on this machine holds the measuring lock now; always False on systems without flock.
+
+    Args:
+        path: as of `measuring_lock`.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    descriptor = _open(path or Path(tempfile.gettempdir()) / LOCK_NAME)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)

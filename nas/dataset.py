@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+
+from nas.errors import UserError
 from numpy.typing import NDArray
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -22,7 +24,7 @@ FINGERPRINT_DIGITS = 16
 _STATISTICS_CHUNK = 1024
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A data set, or what is asked of one, that cannot be used; one line: what, where, the value, what to do."""
 
 

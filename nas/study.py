@@ -136,6 +136,11 @@ class Study:
         return self.stop_reason is not None or self._num_handed_out >= self._num_trials
 
     @property
+    def complete_so_far(self) -> bool:
+        """Every suggestion has its outcome: nothing is in flight."""
+        return len(self._trials) == len(self._suggestions)
+
+    @property
     def _num_handed_out(self) -> int:
         return len(self._first_of)
 

@@ -143,6 +143,9 @@ def emit_onnx(
         weights: where weights come from; by default `seeded_weights()`.
         batch: a number for static shapes, or None for a free batch dimension.
         metadata: key-value pairs stored in the model, such as the normalisation of its input.
+
+    Raises:
+        ValueError: the weights of an operation have another shape than the graph's.
     """
     weights = weights or seeded_weights()
     nodes: list[NodeProto] = []
@@ -151,6 +154,11 @@ def emit_onnx(
         nodes += _nodes(op)
         if isinstance(op, Conv | Linear):
             weight, bias = weights(op)
+            shapes = weight_shape(op), (op.shape[0],)
+            if (weight.shape, bias.shape) != shapes:
+                raise ValueError(
+                    f"{op.name}: weight {weight.shape} and bias {bias.shape}; the graph has {shapes[0]} and {shapes[1]}"
+                )
             initializers += [_tensor(f"{op.name}.weight", weight), _tensor(f"{op.name}.bias", bias)]
     if not any(isinstance(op, Conv) and op.activation == "relu6" for op in graph.ops):
         del initializers[:2]

@@ -1,0 +1,236 @@
+"""The command line. Each command is a thin shell: read arguments, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import nas
+from nas.errors import UserError
+
+app = typer.Typer(
+    name="nas",
+    help="Platform-aware neural architecture search: accuracy against latency measured on your device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+zoo_app = typer.Typer(no_args_is_help=True, help="Published networks.")
+latency_app = typer.Typer(no_args_is_help=True, help="Latency on this device.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
+app.add_typer(zoo_app, name="zoo")
+app.add_typer(latency_app, name="latency")
+app.add_typer(data_app, name="data")
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Arch = Annotated[str, typer.Argument(help="A network of the zoo, an architecture string, or a JSON file.", metavar="ARCH")]
+Resolution = Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")]
+NumClasses = Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")]
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1, allow_nan=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"nas {nas.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Platform-aware neural architecture search."""
+
+
+@app.command("search")
+def search_command(
+    config: Annotated[
+        str, typer.Option("--config", "-c", help="Recipe: a file, or the name of a shipped one.", metavar="RECIPE")
+    ] = "mnas_large.yaml",
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, FILE.npz, or FOLDER with train/CLASS/* and val/CLASS/* images.", metavar="SPEC"),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a key of the recipe, e.g. objective.target=3.5ms. Repeatable.", metavar="KEY=VALUE"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make; default runs/RECIPE-N.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue an interrupted run.", metavar="RUN")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Join this Ray cluster (or 'auto') instead of starting Ray here.")
+    ] = None,
+) -> None:
+    """Search for a network: trials train it and measure it on the device; ends with a Pareto front and a trained winner.
+
+    [bold]nas search --config mnas_large.yaml[/bold]  runs as it is, in a few minutes, on the digits data set.
+
+    [bold]nas search --data photos/ --set objective.target=3.5ms --set evaluator.training.flip=true[/bold]
+    """
+    from nas.report import print_summary, write_report
+    from nas.run import Run
+    from nas.search import Interrupted, resolved, search
+
+    console = Console()
+    if resume is not None:
+        if out is not None or data is not None or assignments:
+            raise UserError("--resume continues a run as it began; leave out --out, --data and --set")
+        run = Run(resume)
+    else:
+        from nas.config import find_recipe, load_config
+
+        overrides = list(assignments or []) + ([f"data.source={json.dumps(_absolute(data))}"] if data else [])
+        run = Run.create(resolved(load_config(config, overrides)), find_recipe(config).stem, out)
+    with run:
+        try:
+            search(run, console, ray_address)
+        except (KeyboardInterrupt, Interrupted):
+            console.print(f"interrupted; continue with: nas search --resume {run.folder}", highlight=False, soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        write_report(run.folder)
+        print_summary(run.folder, console)
+
+
+def _absolute(spec: str) -> str:
+    # A run is resumed from anywhere, so it must not depend on the folder it was started in
+    return str(Path(spec).expanduser().absolute()) if Path(spec).expanduser().exists() else spec
+
+
+@app.command("report")
+def report_command(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
+    """Write pareto.csv and report.html of a run, finished or not, and print its summary."""
+    from nas.report import print_summary, write_report
+
+    write_report(run)
+    print_summary(run, Console())
+
+
+@zoo_app.command("list")
+def zoo_list(as_json: Json = False, resolution: Resolution = 224, num_classes: NumClasses = 1000) -> None:
+    """The published networks with their costs."""
+    from search_spaces.zoo import ZOO
+
+    rows = [_network(name, resolution, num_classes) for name in ZOO]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("network", "params", "MACs")
+    for row in rows:
+        table.add_row(row["name"], f"{row['params']:,}", f"{row['macs']:,}")
+    Console().print(table)
+
+
+@zoo_app.command("show")
+def zoo_show(name: Arch, as_json: Json = False, resolution: Resolution = 224, num_classes: NumClasses = 1000) -> None:
+    """One network: its string, its costs, its operations."""
+    from nas.network import resolve_network
+    from search_spaces.count import op_macs, op_params
+    from search_spaces.lower import lower
+
+    row = _network(name, resolution, num_classes)
+    if as_json:
+        _print_json(row)
+        return
+    console = Console()
+    console.print(f"{row['name']}\n{row['arch']}\n{row['params']:,} params, {row['macs']:,} MACs at {resolution} px", soft_wrap=True)
+    table = Table("operation", "kind", "output", "params", "MACs")
+    for op in lower(resolve_network(name), resolution, num_classes).ops:
+        shape = "x".join(map(str, op.shape))
+        table.add_row(op.name, type(op).__name__, shape, f"{op_params(op):,}", f"{op_macs(op):,}")
+    console.print(table)
+
+
+def _network(text: str, resolution: int, num_classes: int) -> dict[str, Any]:
+    from nas.network import network_name, resolve_network
+    from search_spaces.count import count
+    from search_spaces.lower import lower
+
+    arch = resolve_network(text)
+    counts = count(lower(arch, resolution, num_classes))
+    return {
+        "name": network_name(arch),
+        "arch": str(arch),
+        "params": counts.params,
+        "macs": counts.macs,
+        "resolution": resolution,
+        "num_classes": num_classes,
+    }
+
+
+@latency_app.command("measure")
+def latency_measure(
+    archs: Annotated[list[str], typer.Argument(help="Zoo names, architecture strings, JSON files.", metavar="ARCH...")],
+    as_json: Json = False,
+    resolution: Resolution = 224,
+    num_classes: NumClasses = 1000,
+    reference: Annotated[str, typer.Option(help="Network that ratios refer to.", metavar="ARCH")] = "mobilenet_v2",
+) -> None:
+    """Measure networks with ONNX Runtime: one thread, batch 1, on a core of their own, each interleaved with the reference."""
+    from latency.cores import measuring_core
+    from latency.metered import MeteredLatency
+    from nas.network import resolve_network
+
+    networks = [(text, resolve_network(text)) for text in archs]
+    yardstick = resolve_network(reference)
+    rows = []
+    with MeteredLatency(yardstick, resolution=resolution, num_classes=num_classes, core=measuring_core()) as meter:
+        for text, arch in networks:
+            latency = meter.latency(arch).to_dict()
+            rows.append({"arch": text, **{key: latency[key] for key in ("latency_ms", "interval_ms", "ratio", "status", "reason")}})
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("network", "latency", "95 % interval", f"x {reference}", "status")
+    for row in rows:
+        if row["latency_ms"] is None:
+            table.add_row(row["arch"], "-", "-", "-", f"{row['status']}: {row['reason']}")
+            continue
+        low, high = row["interval_ms"]
+        table.add_row(row["arch"], f"{row['latency_ms']:.3f} ms", f"{low:.3f} to {high:.3f}", f"{row['ratio']:.3f}", row["status"])
+    Console().print(table)
+
+
+@data_app.command("info")
+def data_info(
+    spec: Annotated[str, typer.Argument(help="digits, FILE.npz, or FOLDER.", metavar="SPEC")], as_json: Json = False
+) -> None:
+    """What a data set holds, and whether it can be used."""
+    from nas.data import describe, load_dataset
+
+    description = describe(load_dataset(spec))
+    if as_json:
+        _print_json(description)
+        return
+    table = Table(show_header=False)
+    for key, value in description.items():
+        table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    Console().print(table)
+
+
+def main() -> None:
+    """Entry point: user errors are one line on standard error and exit code 2."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials.jsonl is the record
+    try:
+        app()
+    except UserError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

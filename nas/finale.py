@@ -1,0 +1,208 @@
+"""After the search: the winner beside published networks, trained alike, tested once, exported."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import ray
+import torch
+from safetensors.torch import load_file, save_file
+
+from latency.latency import Latency
+from nas.config import Config
+from nas.errors import UserError
+from nas.evaluator import best_device
+from nas.run import write_json
+from nas.training import ImageSet, TrainingRecipe, num_correct, train
+from search_spaces.arch import ArchSpec
+from search_spaces.arch_json import arch_to_json
+from search_spaces.arch_string import parse_arch
+from search_spaces.count import count
+from search_spaces.lower import lower
+from search_spaces.onnx_model import check_model, emit_onnx, given_weights
+from search_spaces.torch_module import build_module, folded_weights
+
+WINNER = "winner"
+MAX_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, relative to the largest logit
+
+
+def wilson_interval(successes: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927), which keeps inside [0, 1] and is right near its ends.
+
+    Raises:
+        ValueError: no observations.
+    """
+    if total < 1:
+        raise ValueError("an interval needs at least one observation")
+    p = successes / total
+    centre = p + z * z / (2 * total)
+    spread = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return (centre - spread) / scale, (centre + spread) / scale
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """One network of the final comparison.
+
+    Attributes:
+        name: ``winner`` or the zoo's name.
+        arch: its string.
+        macs: at the deployment resolution.
+        params: trained parameters.
+        num_test: images of the test split.
+        num_correct: of these, classified right.
+        latency: measured beside the others, as a dict; None when the run measures nothing.
+        training_s: wall seconds.
+    """
+
+    name: str
+    arch: str
+    macs: int
+    params: int
+    num_test: int
+    num_correct: int
+    latency: Mapping[str, Any] | None
+    training_s: float
+
+    @property
+    def accuracy(self) -> float:
+        """On the test split, in [0, 1]."""
+        return self.num_correct / self.num_test
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """95 % interval over test images; training again with another seed varies more."""
+        return wilson_interval(self.num_correct, self.num_test)
+
+    @property
+    def measured(self) -> Latency | None:
+        """Latency, where it was measured."""
+        return Latency.from_dict(self.latency) if self.latency else None
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _train_finalist(
+    arch: str, training: ImageSet, test: ImageSet, recipe: TrainingRecipe, num_classes: int, seed: int, threads: int
+) -> tuple[int, float, dict[str, torch.Tensor]]:
+    """Correct test images, seconds, weights of one network trained from scratch."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    device = best_device()
+    module = build_module(lower(parse_arch(arch), training.images.shape[-1], num_classes), seed).to(device)
+    seconds = sum(epoch.seconds for epoch in train(module, training.to(device), recipe, seed))
+    correct = num_correct(module, test.to(device))
+    return correct, seconds, {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def train_finalists(
+    networks: Mapping[str, ArchSpec],
+    measure: Callable[[str, ArchSpec], Latency | None],
+    training: ImageSet,
+    test: ImageSet,
+    config: Config,
+    folder: Path,
+    finished: Callable[[str], None],
+) -> list[Finalist]:
+    """Measure all networks, then train all that are not in `folder` yet.
+
+    Args:
+        networks: name -> architecture.
+        measure: latency of one of them, or None; called while nothing trains.
+        training: the whole training split, held-out images included.
+        test: the test split; each network reads it once.
+        config: the recipe and resources.
+        folder: keeps ``NAME.json`` and ``NAME.safetensors`` of each finished network, so that a killed run goes on.
+        finished: told the name of each network that is done.
+
+    Returns:
+        One for each network, in their order.
+    """
+    assert config.final is not None
+    folder.mkdir(exist_ok=True)
+    recipe = TrainingRecipe(**config.final.training.model_dump())
+    num_classes = int(max(training.labels.max(), test.labels.max())) + 1
+    waiting = {name: arch for name, arch in networks.items() if not (folder / f"{name}.json").is_file()}
+    latencies = {name: measure(name, arch) for name, arch in waiting.items()}
+    shared = ray.put(training), ray.put(test)
+    options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial}
+    tasks = {
+        _train_finalist.options(name=f"final {name}", **options).remote(
+            str(arch), *shared, recipe, num_classes, config.seed, config.cpus_per_trial
+        ): name
+        for name, arch in waiting.items()
+    }
+    while tasks:
+        (ready,), _ = ray.wait(list(tasks))
+        name = tasks.pop(ready)
+        correct, seconds, weights = ray.get(ready)
+        counts = count(lower(networks[name], config.latency.resolution, num_classes))
+        latency = latencies[name]
+        save_file(weights, folder / f"{name}.safetensors")
+        finalist = Finalist(
+            name=name,
+            arch=str(networks[name]),
+            macs=counts.macs,
+            params=counts.params,
+            num_test=len(test),
+            num_correct=correct,
+            latency=latency.to_dict() if latency else None,
+            training_s=round(seconds, 3),
+        )
+        write_json(folder / f"{name}.json", asdict(finalist))
+        finished(name)
+    return [Finalist(**json.loads((folder / f"{name}.json").read_text())) for name in networks]
+
+
+def export(arch: ArchSpec, weights: Path, images: ImageSet, class_names: tuple[str, ...], folder: Path) -> float:
+    """Write ``arch.json``, ``model.onnx`` and ``weights.safetensors`` of a trained network, and check the ONNX file.
+
+    The model takes normalised images at the resolution it was trained at; mean, standard deviation and class names are
+    in its metadata. The check compares ONNX Runtime with torch on images of `images`.
+
+    Returns:
+        The largest difference between the two, relative to the largest logit.
+
+    Raises:
+        RuntimeError: they differ by more than `MAX_DIFFERENCE`.
+    """
+    resolution = images.images.shape[-1]
+    graph = lower(arch, resolution, len(class_names))
+    module = build_module(graph, seed=0)
+    module.load_state_dict(load_file(weights))
+    module.eval()
+    metadata = {
+        "arch": str(arch),
+        "classes": json.dumps(class_names),
+        "input": "RGB in [0, 1], minus mean, over std, channels first",
+        "mean": json.dumps(images.mean),
+        "std": json.dumps(images.std),
+    }
+    model = emit_onnx(graph, given_weights(folded_weights(module)), metadata=metadata)
+    check_model(model)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    sample = images.normalised(images.images[:32])
+    with torch.no_grad():
+        expected = module(sample).numpy()
+    found = np.concatenate([session.run(None, {"input": row[None].numpy()})[0] for row in sample.contiguous()])
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not difference <= MAX_DIFFERENCE:
+        raise RuntimeError(f"exported model differs from torch by {difference:.2g} of the largest logit")
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "arch.json", arch_to_json(arch))
+    (folder / "model.onnx").write_bytes(model)
+    save_file(load_file(weights), folder / "weights.safetensors")
+    return difference
+
+
+def check_baselines(names: list[str]) -> None:
+    """Raise UserError where a baseline's name cannot be a file name or repeats."""
+    if len(set(names)) != len(names) or WINNER in names:
+        raise UserError(f"final.baselines {names}: names must differ from each other and from {WINNER!r}")

@@ -1,0 +1,100 @@
+"""What a person sees while a search runs: a live panel on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from nas.trial import Trial, best_trial
+
+
+class SearchProgress:
+    """Progress of a study; a context manager.
+
+    Args:
+        console: where to show it.
+        num_trials: distinct networks to come.
+        target_ms: latency target.
+    """
+
+    def __init__(self, console: Console, num_trials: int, target_ms: float) -> None:
+        self._console = console
+        self._num_trials = num_trials
+        self._target_ms = target_ms
+        self._trials: list[Trial] = []
+        self._running: dict[int, float | None] = {}
+        self._started = time.monotonic()
+        self._num_resumed = 0
+        self._bar = Progress(
+            TextColumn("trials"), BarColumn(bar_width=40), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}")
+        )
+        self._task = self._bar.add_task("trials", total=num_trials, left="")
+        self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> SearchProgress:
+        if self._live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.__exit__(kind, error, traceback)
+
+    def resume(self, trials: list[Trial]) -> None:
+        """Trials that an earlier process finished."""
+        self._trials = list(trials)
+        self._num_resumed = self._num_distinct
+        self._bar.update(self._task, completed=self._num_distinct)
+
+    def estimate(self, number: int, accuracy: float) -> None:
+        """A running trial has reached `accuracy`."""
+        self._running[number] = accuracy
+
+    def finished(self, trial: Trial) -> None:
+        """A trial is over."""
+        self._running.pop(trial.number, None)
+        self._trials.append(trial)
+        self._bar.update(self._task, completed=self._num_distinct, left=self._time_left())
+        if trial.status == "failed":
+            self._console.print(f"trial {trial.number} failed: {trial.reason}", markup=False, style="yellow")
+        if not self._live:
+            self._console.print(self._line(trial), markup=False, highlight=False)
+
+    @property
+    def _num_distinct(self) -> int:
+        return sum(t.repeat_of is None and t.status != "rejected" for t in self._trials)
+
+    def _time_left(self) -> str:
+        done = self._num_distinct - self._num_resumed
+        if done < 1:
+            return ""
+        seconds = (time.monotonic() - self._started) / done * (self._num_trials - self._num_distinct)
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+    def _line(self, trial: Trial) -> str:
+        best = best_trial(self._trials)
+        so_far = f"; best {describe(best)}" if best else ""
+        return f"[{self._num_distinct}/{self._num_trials}] trial {trial.number}: {describe(trial)}{so_far}; {self._time_left()}"
+
+    def __rich__(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        table.add_row(self._bar)
+        best = best_trial(self._trials)
+        table.add_row(f"best     {describe(best) if best else 'none yet'} (target {self._target_ms:.2f} ms)")
+        running = ", ".join(f"#{n} at {a:.1%}" if a is not None else f"#{n}" for n, a in sorted(self._running.items()))
+        table.add_row(f"running  {running}")
+        return table
+
+
+def describe(trial: Trial) -> str:
+    """A trial's figures in a few words."""
+    if trial.status != "ok" or trial.latency_ms is None or trial.accuracy is None:
+        return f"{trial.status} ({trial.reason})"
+    return f"reward {trial.reward:.4f}, accuracy {trial.accuracy:.1%}, {trial.latency_ms:.2f} ms"

@@ -1,0 +1,244 @@
+"""The only file that speaks to Ray Tune: a candidate as a Trainable, a study as a Searcher."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+from ray.util.metrics import Gauge
+
+from latency.cores import other_cores, pin
+from latency.latency import Latency, LatencySource
+from latency.measurement import Measurement
+from nas.config import Config
+from nas.evaluator import Evaluation, Evaluator
+from nas.objective import Objective
+from nas.study import Assignment, Study
+from nas.trial import Trial
+from search_spaces.arch_string import parse_arch
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a trial needs; shipped to its process once.
+
+    Attributes:
+        evaluator: says how accurate.
+        recorded_latency: says how fast, from a record; or None,
+        meter: and then the handle of the measuring actor.
+        meter_node: Ray node whose measuring core training must leave alone; None where nothing is measured.
+        seed: of the study.
+        num_threads: CPU threads of training.
+    """
+
+    evaluator: Evaluator
+    recorded_latency: LatencySource | None
+    meter: Any
+    meter_node: str | None
+    seed: int
+    num_threads: int
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Seed of one trial's training; independent streams for neighbouring numbers."""
+    return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0])
+
+
+class CandidateTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
+    """Trains one network while the device measures it; a step is an epoch.
+
+    In the dashboard it is an actor called after its trial and architecture.
+    """
+
+    def setup(self, config: dict[str, Any], services: Services) -> None:
+        """Start the measurement, prepare the training."""
+        import torch
+
+        if services.meter_node == ray.get_runtime_context().get_node_id():
+            pin(other_cores())
+        torch.set_num_threads(services.num_threads)
+        self._number, self._arch = config["number"], config["arch"]
+        self._services = services
+        arch = parse_arch(self._arch)
+        self._measuring = services.meter.measure.remote(self._arch) if services.meter else None
+        self._evaluations: Iterator[Evaluation] = services.evaluator.evaluate(
+            arch, trial_seed(services.seed, self._number)
+        )
+        self._upcoming: Evaluation | None = None
+        self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
+
+    def __repr__(self) -> str:
+        return f"trial {self._number} {self._arch}"
+
+    def step(self) -> dict[str, Any]:
+        """One evaluation further; whatever goes wrong is the trial's outcome, not the study's end."""
+        try:
+            evaluation = next(self._evaluations)
+            self._report(evaluation)
+            self._upcoming = evaluation
+            return {"number": self._number, "accuracy": evaluation.accuracy, "done": False}
+        except StopIteration:
+            return self._outcome()
+        except Exception as error:
+            return self._failed(f"{type(error).__name__}: {error}")
+
+    def _report(self, evaluation: Evaluation) -> None:
+        self._gauge.set(evaluation.accuracy, {"trial": str(self._number), "arch": self._arch})
+        print(f"trial {self._number}, epoch {evaluation.epoch}: accuracy {evaluation.accuracy:.4f}", flush=True)
+
+    def _outcome(self) -> dict[str, Any]:
+        evaluation = self._upcoming
+        assert evaluation is not None, "an evaluator gives at least one evaluation"
+        if self._measuring is None:
+            assert self._services.recorded_latency is not None
+            latency, samples = self._services.recorded_latency.latency(parse_arch(self._arch)).to_dict(), None
+        else:
+            latency, samples = ray.get(self._measuring)
+        outcome = {"accuracy": evaluation.accuracy, "seconds": evaluation.seconds, "latency": latency, "samples": samples}
+        return self._done(outcome, evaluation.accuracy)
+
+    def _failed(self, reason: str) -> dict[str, Any]:
+        return self._done({"failure": " ".join(reason.split())[:500]}, 0.0)
+
+    def _done(self, outcome: dict[str, Any], accuracy: float) -> dict[str, Any]:
+        # One string, for Tune flattens nested results.
+        return {"number": self._number, "accuracy": accuracy, "outcome": json.dumps(outcome), "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to save: an interrupted trial is run again from its seed."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told of progress, in the driver: each estimate of a running trial, and each finished trial."""
+
+    estimate: Callable[[int, float], None]
+    finished: Callable[[Trial], None]
+
+
+class ControllerSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """A study as Tune's source of trials.
+
+    Args:
+        study: hands out and takes back.
+        objective: makes the reward.
+        keep_samples: called with trial number, architecture, latency and raw samples before the trial is journalled.
+        observer: told of progress.
+        quiet: is it a good moment to start a process? Asked before each trial.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        objective: Objective,
+        keep_samples: Callable[[int, str, Latency, Measurement], None],
+        observer: Observer,
+        quiet: Callable[[], bool],
+    ) -> None:
+        super().__init__(metric="accuracy", mode="max")
+        self._study = study
+        self._objective = objective
+        self._keep_samples = keep_samples
+        self._observer = observer
+        self._quiet = quiet
+        self._running: dict[str, Assignment] = {}  # Tune's trial id -> what it tries
+        self._starting: set[str] = set()  # of these, no result has been seen
+
+    @property
+    def num_running(self) -> int:
+        """Trials handed to Tune that have not come back."""
+        return len(self._running)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Configuration of the next trial; None: ask later."""
+        if self._study.done:
+            return str(Searcher.FINISHED)
+        if self._starting or not self._quiet():
+            return None
+        assignment = self._study.next()
+        if assignment is None:
+            return str(Searcher.FINISHED) if self._study.done else None
+        self._running[trial_id] = assignment
+        self._starting.add(trial_id)
+        return {"number": assignment.number, "arch": str(assignment.arch)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A running trial has a better estimate."""
+        self._starting.discard(trial_id)
+        if trial_id in self._running:
+            self._observer.estimate(self._running[trial_id].number, result["accuracy"])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial came back, or its process died."""
+        self._starting.discard(trial_id)
+        assignment = self._running.pop(trial_id, None)
+        if assignment is None:
+            return
+        if error or not result or "outcome" not in result:
+            if not error:  # stopped from outside, by Ctrl-C: not an outcome; the trial is run again on resume
+                return
+            outcome: dict[str, Any] = {"failure": "the trial's process died (killed, or out of memory)"}
+        else:
+            outcome = json.loads(result["outcome"])
+        finished = self._study.complete(assignment.number, lambda blank: self._fill(blank, outcome))
+        self._observer.finished(finished)
+
+    def _fill(self, blank: Trial, outcome: dict[str, Any]) -> Trial:
+        times = {"finished_unix": round(time.time(), 3)}
+        if "failure" in outcome:
+            return replace(blank, status="failed", reason=outcome["failure"], times=times)
+        latency = Latency.from_dict(outcome["latency"])
+        if outcome["samples"]:
+            self._keep_samples(blank.number, str(blank.arch), latency, Measurement.from_dict(outcome["samples"]))
+        times["training_s"] = round(outcome["seconds"], 3)
+        if latency.status == "failed":
+            reason = f"latency: {latency.reason}"
+            return replace(blank, status="failed", accuracy=outcome["accuracy"], latency=latency, reason=reason, times=times)
+        reward = self._objective.reward(outcome["accuracy"], latency.latency_ms)
+        return replace(
+            blank, status="ok", accuracy=outcome["accuracy"], latency=latency, reward=reward, reason=None, times=times
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher for a restore that we never ask for: the journal is what a run resumes from.
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune asks for it; the journal is what a run resumes from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """As `save`."""
+
+
+def run_trials(searcher: ControllerSearcher, services: Services, config: Config, storage: Path) -> None:
+    """Run trials until the study is done, or somebody presses Ctrl-C.
+
+    Args:
+        searcher: where trials come from and outcomes go.
+        services: what each trial gets.
+        config: resources and concurrency.
+        storage: Tune's own folder; absolute.
+    """
+    trainable = tune.with_resources(
+        tune.with_parameters(CandidateTrial, services=services),
+        {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, num_samples=-1, max_concurrent_trials=config.concurrency, reuse_actors=False
+        ),
+        run_config=tune.RunConfig(name=f"tune-{int(time.time())}", storage_path=str(storage), verbose=0),
+    )
+    tuner.fit()

@@ -1,0 +1,203 @@
+"""A run is a folder: what was asked for, where it ran, and every trial, written as they come."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from latency.latency import Latency
+from latency.measurement import Measurement
+from nas.config import Config, parse_config
+from nas.errors import UserError
+from nas.jsonl import JsonLines
+from nas.trial import FORMAT as TRIALS_FORMAT
+from nas.trial import VERSION as TRIALS_VERSION
+from nas.trial import Trial, best_trial, read_trials
+
+RUNS = Path("runs")
+LATENCY_FORMAT = "nas-latency"
+LATENCY_VERSION = 1
+ENVIRONMENT_VERSION = 1
+_PACKAGES = ("torch", "ray", "onnxruntime", "onnx", "numpy", "pandas", "pydantic", "scikit-learn", "platform-nas")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was frozen before the first trial: the same on resume, so that rewards stay comparable.
+
+    Attributes:
+        target_ms: the resolved latency target.
+        reference_ms: time of the reference network; None when latencies are not measured here.
+        device: `DeviceInfo` as a dict; None likewise.
+        data_fingerprint: of the data set; None when nothing is trained.
+    """
+
+    target_ms: float
+    reference_ms: float | None
+    device: Mapping[str, Any] | None
+    data_fingerprint: str | None
+
+
+class Run:
+    """A run folder that this process writes to; a context manager that keeps other writers out.
+
+    ``config.yaml`` (resolved), ``environment.json``, ``trials.jsonl``, ``latency.jsonl`` (raw samples), later ``best/``,
+    ``final.json``, ``pareto.csv``, ``report.html``; ``ray/`` is Tune's own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = read_config(folder)
+        self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise UserError(f"{folder}: another process is working on this run") from None
+        try:
+            self._trials = JsonLines(folder / "trials.jsonl", TRIALS_FORMAT, TRIALS_VERSION)
+            self._latencies = JsonLines(folder / "latency.jsonl", LATENCY_FORMAT, LATENCY_VERSION)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        finished = {record["number"] for record in self._trials.records}
+        # A kill between the two files leaves a measurement without its trial; the trial will be run again.
+        self._latencies.keep(lambda record: record["trial"] is None or record["trial"] in finished)
+
+    @classmethod
+    def create(cls, config: Config, recipe_name: str, out: Path | None) -> Run:
+        """A new folder: `out`, or ``runs/RECIPE-N`` with the next free N.
+
+        Raises:
+            UserError: `out` exists, or the folder cannot be made.
+        """
+        folder = out or _next_folder(recipe_name)
+        try:
+            folder.mkdir(parents=True)
+            temporary = folder / "config.tmp"
+            temporary.write_text(config.dump())
+            temporary.replace(folder / "config.yaml")
+        except FileExistsError:
+            raise UserError(f"{folder} exists; choose another --out, or continue it with --resume {folder}") from None
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+        return cls(folder)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._trials.close()
+        self._latencies.close()
+        os.close(self._lock)
+
+    def finished_trials(self) -> list[Trial]:
+        """Trials in the journal."""
+        return [Trial.from_dict(record) for record in self._trials.records]
+
+    def append(self, trial: Trial) -> None:
+        """Add a trial to the journal."""
+        self._trials.append(trial.to_dict())
+
+    def append_latency(self, trial: int | None, network: str, latency: Latency, samples: Measurement) -> None:
+        """Keep the raw samples of a measurement; `trial` is None for networks outside the search."""
+        self._latencies.append(
+            {"trial": trial, "network": network, "latency": latency.to_dict(), "measurement": samples.to_dict()}
+        )
+
+    def calibration(self) -> Calibration | None:
+        """What was frozen when the run began; None before that."""
+        path = self.folder / "environment.json"
+        return Calibration(**read_environment(self.folder)["calibration"]) if path.is_file() else None
+
+    def freeze(self, calibration: Calibration, seed: int) -> None:
+        """Write ``environment.json``, once."""
+        write_json(
+            self.folder / "environment.json",
+            {
+                "format": "nas-environment",
+                "version": ENVIRONMENT_VERSION,
+                "seed": seed,
+                "git": _git_revision(),
+                "python": platform.python_version(),
+                "packages": {name: _version(name) for name in _PACKAGES},
+                "calibration": {name: getattr(calibration, name) for name in calibration.__dataclass_fields__},
+            },
+        )
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write `document` whole or not at all."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of a run folder.
+
+    Raises:
+        UserError: not a run folder.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a run folder (no config.yaml); runs here: {', '.join(_known_runs()) or 'none'}")
+    return parse_config(path.read_text(), str(path))
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """The environment of a run folder.
+
+    Raises:
+        UserError: it has none yet, or one of another version.
+    """
+    path = folder / "environment.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: the run was stopped before its first trial (no environment.json)")
+    document: dict[str, Any] = json.loads(path.read_text())
+    if document.get("version") != ENVIRONMENT_VERSION:
+        raise UserError(f"{path}: version {document.get('version')}; this program reads {ENVIRONMENT_VERSION}")
+    return document
+
+
+def best_of_run(folder: Path) -> Trial | None:
+    """The trial of highest reward in a run folder."""
+    return best_trial(read_trials(folder / "trials.jsonl"))
+
+
+def _known_runs() -> list[str]:
+    return sorted(str(path.parent) for path in RUNS.glob("*/config.yaml"))
+
+
+def _next_folder(recipe_name: str) -> Path:
+    pattern = re.compile(re.escape(recipe_name) + r"-(\d+)")
+    taken = [int(match.group(1)) for path in RUNS.glob("*") if (match := pattern.fullmatch(path.name))]
+    return RUNS / f"{recipe_name}-{max(taken, default=0) + 1}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Commit of the program's own checkout, with ``-dirty`` where it was changed; None outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,299 @@
+"""`nas search`: from a recipe to a finished network. Puts the parts together; owns no algorithm."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from rich.console import Console
+
+from controllers.build import build_controller
+from latency.cores import available_cores
+from latency.latency import Latency
+from latency.measurement import Measurement
+from latency.measuring_lock import is_measuring
+from nas import data
+from nas.config import Config
+from nas.data_tensors import prepare
+from nas.dataset import Dataset
+from nas.errors import UserError
+from nas.evaluator import Evaluator, ProxyTrainer, RecordedEvaluator, check_recorded_run
+from nas.finale import WINNER, Finalist, check_baselines, export, train_finalists
+from nas.network import resolve_network
+from nas.objective import Target
+from nas.progress import SearchProgress
+from nas.ray_cluster import Cluster, measuring_actor, ray_cluster
+from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
+from nas.recorded_latency import RecordedLatency
+from nas.run import Calibration, Run, write_json
+from nas.study import Constraints, ReplayError, Study
+from nas.training import ImageSet, TrainingRecipe
+from nas.trial import Trial, best_trial
+from search_spaces.arch import ArchSpec
+from search_spaces.count import Counts, count
+from search_spaces.lower import lower
+from search_spaces.mnasnet import MNASNET
+from search_spaces.space import SearchSpace
+
+SPACES = {MNASNET.name: MNASNET}
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the run can be resumed."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """A data set, and its training split at the training resolution."""
+
+    dataset: Dataset
+    training: ImageSet
+    test: ImageSet
+
+    @classmethod
+    def load(cls, config: Config) -> _Data:
+        section = config.data
+        dataset = data.load_dataset(section.source, image_size=section.resolution)
+        if section.num_train or section.num_test:
+            dataset = data.subset(dataset, section.num_train, section.num_test, config.seed)
+        return cls(dataset, prepare(dataset, section.resolution), prepare(dataset, section.resolution, "test"))
+
+    def evaluator(self, config: Config) -> ProxyTrainer:
+        split = data.holdout_split(self.dataset.y_train, config.data.holdout, config.seed)
+        return ProxyTrainer(
+            self.training.select(torch.from_numpy(split.train)),
+            self.training.select(torch.from_numpy(split.holdout)),
+            TrainingRecipe(**config.evaluator.training.model_dump()),
+            self.dataset.num_classes,
+        )
+
+
+def resolved(config: Config) -> Config:
+    """`config` with this machine's concurrency, and everything checked that can be without starting anything.
+
+    Raises:
+        UserError: a value that cannot work.
+    """
+    cpus = len(available_cores()) or os.cpu_count() or 1
+    if config.cpus_per_trial > cpus:
+        raise UserError(f"cpus_per_trial = {config.cpus_per_trial}: this machine has {cpus}")
+    for name in (config.latency.reference, Target.parse(config.objective.target).network, *_baselines(config)):
+        if name:
+            resolve_network(name)
+    check_baselines(_baselines(config))
+    for section in (config.evaluator, config.latency):
+        if section.name == "recorded":
+            if section.run is None:
+                raise UserError("recorded accuracies and latencies need the run that recorded them: set its `run`")
+            check_recorded_run(Path(section.run))
+    try:
+        build_controller(config.controller.name, MNASNET.choices, config.seed, config.controller.options)
+    except ValueError as error:
+        raise UserError(f"controller: {error}") from None
+    concurrency = config.concurrency or max(1, cpus // config.cpus_per_trial)
+    return config.model_copy(update={"concurrency": concurrency})
+
+
+def _baselines(config: Config) -> list[str]:
+    return list(config.final.baselines) if config.final else []
+
+
+def search(run: Run, console: Console, ray_address: str | None = None) -> list[Finalist]:
+    """Carry a run to its end, from wherever it is.
+
+    Args:
+        run: new, or one that was interrupted.
+        console: shows progress.
+        ray_address: of a cluster to join; None starts Ray on this machine.
+
+    Returns:
+        The final comparison, the winner first; empty where the recipe has none.
+
+    Raises:
+        Interrupted: Ctrl-C.
+        UserError: the data, the cluster or the record cannot be used; or the search had to be given up.
+    """
+    config = run.config
+    needs_data = config.evaluator.name == "train" or config.final is not None
+    images = _Data.load(config) if needs_data else None
+    with contextlib.ExitStack() as stack:
+        num_cpus = (config.concurrency or 1) * config.cpus_per_trial
+        cluster = stack.enter_context(ray_cluster(ray_address, num_cpus))
+        console.print(f"run       {run.folder}\ndashboard {cluster.dashboard_url or 'none'}", highlight=False)
+        session = stack.enter_context(_session(run, images, cluster, console))
+        trials = session.run_trials()
+        return session.finish(trials) if config.final else []
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A run in progress: its parts, alive."""
+
+    run: Run
+    images: _Data | None
+    cluster: Cluster
+    console: Console
+    meter: Any  # handle of the measuring actor, or None
+    recorded_latency: RecordedLatency | None
+    calibration: Calibration
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    def counts(self, arch: ArchSpec) -> Counts:
+        section = self.config.latency
+        return count(lower(arch, section.resolution, section.num_classes))
+
+    def run_trials(self) -> list[Trial]:
+        config = self.config
+        space: SearchSpace = SPACES[config.space]
+        objective = config.objective.objective(self.calibration.target_ms)
+        finished = self.run.finished_trials()
+        study = Study(
+            space=space,
+            controller=build_controller(config.controller.name, space.choices, config.seed, config.controller.options),
+            counts=self.counts,
+            constraints=Constraints(**config.constraints.model_dump()),
+            failure_reward=objective.failure_reward,
+            num_trials=config.trials,
+            concurrency=config.concurrency or 1,
+            journal=self.run,
+            finished=finished,
+        )
+        with SearchProgress(self.console, config.trials, objective.target_ms) as progress:
+            progress.resume(finished)
+            searcher = ControllerSearcher(
+                study,
+                objective,
+                self.run.append_latency,
+                Observer(progress.estimate, progress.finished),
+                quiet=self._quiet,
+            )
+            try:
+                run_trials(searcher, self._services(), config, (self.run.folder / "ray").resolve())
+            except ReplayError as error:
+                raise UserError(f"{self.run.folder}: {error}") from None
+        study.settle()
+        if not study.done or not study.complete_so_far:
+            raise Interrupted
+        if study.stop_reason:
+            self.console.print(f"stopped: {study.stop_reason}", markup=False, style="yellow")
+        if best_trial(study.trials) is None:
+            raise UserError(f"no trial succeeded: {study.stop_reason or 'see trials.jsonl'}")
+        return study.trials
+
+    def _quiet(self) -> bool:
+        # A process that starts on the machine that measures would disturb the meter
+        return not (self.meter and self.cluster.started_here and is_measuring())
+
+    def _services(self) -> Services:
+        config = self.config
+        return Services(
+            evaluator=self._evaluator(),
+            recorded_latency=self.recorded_latency,
+            meter=self.meter,
+            meter_node=ray.get_runtime_context().get_node_id() if self.meter else None,
+            seed=config.seed,
+            num_threads=config.cpus_per_trial,
+        )
+
+    def _evaluator(self) -> Evaluator:
+        section = self.config.evaluator
+        if section.name == "recorded":
+            assert section.run is not None
+            return RecordedEvaluator.of_run(Path(section.run))
+        assert self.images is not None
+        return self.images.evaluator(self.config)
+
+    def measure(self, name: str, arch: ArchSpec) -> Latency | None:
+        """Latency of a network outside the search, its samples kept."""
+        if self.meter is None:
+            return self.recorded_latency.find(arch) if self.recorded_latency else None
+        latency, samples = ray.get(self.meter.measure.remote(str(arch)))
+        found = Latency.from_dict(latency)
+        self.run.append_latency(None, name, found, Measurement.from_dict(samples))
+        return found
+
+    def finish(self, trials: list[Trial]) -> list[Finalist]:
+        """Final trainings, the exported winner, its profile."""
+        config, images, run = self.config, self.images, self.run
+        assert config.final is not None
+        assert images is not None
+        best = best_trial(trials)
+        assert best is not None
+        networks = {WINNER: best.arch, **{name: resolve_network(name) for name in config.final.baselines}}
+        with self.console.status("measuring and training the winner and the published networks ..."):
+            finalists = train_finalists(
+                networks,
+                self.measure,
+                images.training,
+                images.test,
+                config,
+                run.folder / "final",
+                lambda name: self.console.print(f"trained {name}", highlight=False),
+            )
+            weights = run.folder / "final" / f"{WINNER}.safetensors"
+            difference = export(best.arch, weights, images.test, images.dataset.class_names, run.folder / "best")
+            kernels: Mapping[str, float] = (
+                ray.get(self.meter.kernel_times_us.remote(str(best.arch))) if self.meter else {}
+            )
+        write_json(
+            run.folder / "final.json",
+            {
+                "format": "nas-final",
+                "version": 1,
+                "trial": best.number,
+                "onnx_max_relative_difference": difference,
+                "winner_kernel_us": kernels,
+                "finalists": [{field: getattr(f, field) for field in f.__dataclass_fields__} for f in finalists],
+            },
+        )
+        return finalists
+
+
+@contextlib.contextmanager
+def _session(run: Run, images: _Data | None, cluster: Cluster, console: Console) -> Iterator[_Session]:
+    """The parts of a run, with latency calibrated, or checked against the calibration that the run began with."""
+    config, frozen = run.config, run.calibration()
+    fingerprint = images.dataset.fingerprint if images else None
+    if frozen and frozen.data_fingerprint != fingerprint:
+        raise UserError(f"{run.folder}: the data set has changed since the run began; restore it, or begin a new run")
+    with contextlib.ExitStack() as stack:
+        meter = recorded = device = None
+        reference_ms = frozen.reference_ms if frozen else None
+        if config.latency.name == "measure":
+            meter = stack.enter_context(measuring_actor(config.latency, reference_ms))
+            with console.status("calibrating the latency meter ..."):
+                reference_ms, device = ray.get([meter.reference_ms.remote(), meter.device.remote()])
+            if frozen and frozen.device != device:
+                raise UserError(f"{run.folder}: begun on {frozen.device}; latencies of {device} cannot be mixed in")
+        else:
+            assert config.latency.run is not None
+            recorded = RecordedLatency.of_run(Path(config.latency.run))
+        session = _Session(run, images, cluster, console, meter, recorded, frozen or Calibration(1, None, None, None))
+        if frozen is None:
+            calibration = Calibration(_target_ms(session), reference_ms, device, fingerprint)
+            run.freeze(calibration, config.seed)
+            session = _Session(run, images, cluster, console, meter, recorded, calibration)
+        console.print(f"target    {session.calibration.target_ms:.3f} ms ({config.objective.target})", highlight=False)
+        yield session
+
+
+def _target_ms(session: _Session) -> float:
+    target = Target.parse(session.config.objective.target)
+    if target.network is None:
+        return target.value
+    latency = session.measure(target.network, resolve_network(target.network))
+    if latency is None or latency.status == "failed":
+        raise UserError(
+            f"objective.target {session.config.objective.target!r}: no latency of {target.network}; "
+            "write the target in milliseconds (3.5ms)"
+        )
+    return target.value * latency.latency_ms
