@@ -1,11 +1,14 @@
 """From blocks of timed inferences to a ratio with an interval: pure statistics, no clock and no runtime.
 
-A block is a few inferences of one network; a pair is a block of the candidate beside a block of the reference. The ratio
-is the exponential of the median over pairs of log(candidate / reference): a drift of the machine hits both members of a
-pair and cancels, and a burst of noise spoils single pairs, which the median ignores (Duet benchmarking, arXiv 2001.05811,
-is the idea; here the two alternate instead of running side by side).
+A block is a few inferences of one network; a pair is a block of the candidate beside a block of the reference; a round is
+two pairs in the order A B B A. The ratio is the exponential of the median over rounds of log(candidate / reference): a
+drift of the machine hits both networks and cancels, and a burst of noise spoils single rounds, which the median ignores
+(Duet benchmarking, arXiv 2001.05811, is the idea; here the two alternate instead of running side by side).
 
-Pairs are rejected blind: no rule can see which of the two networks was slower, so rejecting cannot bias the ratio.
+Why rounds: the block after a change of network runs on the other's cache, and is 1 to 3 % slower than the next one. Each
+pair has one of each kind, so that single pairs spread around two values; in the mean of a round's two pairs this cancels.
+
+Rounds are rejected blind: no rule can see which of the two networks was slower, so rejecting cannot bias the ratio.
 """
 
 from __future__ import annotations
@@ -23,10 +26,10 @@ MIN_CPU_RATIO = 0.97
 """A thread that had the core for less than this share of a block was interrupted."""
 
 MAX_LEVEL_SHIFT = 0.10
-"""Pairs whose common level is further than this from the session's median saw the machine in another state."""
+"""Rounds with a pair whose common level is further than this from the session's median saw the machine in another state."""
 
 MAX_REJECTED = 0.5
-"""A session that lost more than this share of its pairs is unstable."""
+"""A session that lost more than this share of its rounds is unstable."""
 
 _RESAMPLES = 1000
 
@@ -61,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A block of the candidate and the block of the reference taken right before or after it."""
+    """A block of the candidate and the block of the reference taken right before or after it; half a round."""
 
     candidate: Block
     reference: Block
@@ -105,7 +108,7 @@ class Goal:
 
     Attributes:
         half_width: of the 95 % interval of the log ratio; in (0, 1).
-        min_pairs: accepted pairs below which no interval is believed; at least 2.
+        min_pairs: accepted pairs, two a round, below which no interval is believed; at least 2.
     """
 
     half_width: float = 0.007
@@ -118,25 +121,32 @@ class Goal:
             )
 
 
-def _columns(pairs: Sequence[Pair]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _logs(pairs: Sequence[Pair]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log times of candidate and reference, each of shape (rounds, 2)."""
+    if not pairs or len(pairs) % 2:
+        raise ValueError(f"{len(pairs)} pairs: whole rounds of two are needed, at least one")
     candidate = np.log([pair.candidate.median_ns for pair in pairs])
     reference = np.log([pair.reference.median_ns for pair in pairs])
-    return candidate, reference
+    return candidate.reshape(-1, 2), reference.reshape(-1, 2)
 
 
-def accepted(pairs: Sequence[Pair]) -> NDArray[np.bool_]:
-    """Which pairs the machine left in peace.
+def accepted_rounds(pairs: Sequence[Pair]) -> NDArray[np.bool_]:
+    """Which rounds the machine left in peace.
 
-    Both members must be undisturbed, and the pair's level (geometric mean of its two times) within `MAX_LEVEL_SHIFT` of
-    the median level of the undisturbed pairs. Exchanging candidate and reference changes nothing.
+    None of the four blocks may be disturbed, and either pair's level (geometric mean of its two times) must be within
+    `MAX_LEVEL_SHIFT` of the median level of undisturbed rounds. Exchanging candidate and reference changes nothing.
+
+    Raises:
+        ValueError: no pairs, or an odd number.
     """
-    quiet = np.array([not (pair.candidate.disturbed or pair.reference.disturbed) for pair in pairs], bool)
+    candidate, reference = _logs(pairs)
+    disturbed = np.array([pair.candidate.disturbed or pair.reference.disturbed for pair in pairs], bool)
+    quiet: NDArray[np.bool_] = ~disturbed.reshape(-1, 2).any(axis=1)
     if not quiet.any():
         return quiet
-    candidate, reference = _columns(pairs)
     level = (candidate + reference) / 2
-    near: NDArray[np.bool_] = np.abs(level - np.median(level[quiet])) <= math.log1p(MAX_LEVEL_SHIFT)
-    return quiet & near
+    near = np.abs(level - np.median(level[quiet])) <= math.log1p(MAX_LEVEL_SHIFT)
+    return quiet & near.all(axis=1)
 
 
 def median_interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:
@@ -158,25 +168,23 @@ def _verdict(estimate_half_width: float, num_used: int, num_rejected: int, goal:
 
 
 def estimate(pairs: Sequence[Pair], rng: np.random.Generator, goal: Goal | None = None) -> Estimate:
-    """The ratio candidate / reference from `pairs`, in any order.
+    """The ratio candidate / reference from `pairs`, in the order taken.
 
-    A pure function of pairs, generator state and goal: whoever holds the raw pairs gets the same figures. When every pair
+    A pure function of pairs, generator state and goal: whoever holds the raw pairs gets the same figures. When every round
     was disturbed the ratio comes from all of them, status ``unstable``.
 
     Raises:
-        ValueError: no pairs.
+        ValueError: no pairs, or an odd number.
     """
-    if not pairs:
-        raise ValueError("no pairs to estimate a ratio from")
     goal = goal or Goal()
-    keep = accepted(pairs)
-    num_rejected = int((~keep).sum())
-    candidate, reference = _columns(pairs)
-    log_ratios = (candidate - reference)[keep if keep.any() else slice(None)]
+    keep = accepted_rounds(pairs)
+    candidate, reference = _logs(pairs)
+    log_ratios = (candidate - reference).mean(axis=1)[keep if keep.any() else slice(None)]
     centre = float(np.median(log_ratios))
     low, high = median_interval(log_ratios, rng)
     # A bootstrap of few values can miss the median by rounding; an interval that contains its value is an invariant.
     low, high = min(low, centre), max(high, centre)
-    status, reason = _verdict((high - low) / 2, len(pairs) - num_rejected, num_rejected, goal)
-    interval = (math.exp(low), math.exp(high))
-    return Estimate(math.exp(centre), interval, status, len(pairs) - num_rejected, num_rejected, reason)
+    num_used = 2 * int(keep.sum())
+    num_rejected = len(pairs) - num_used
+    status, reason = _verdict((high - low) / 2, num_used, num_rejected, goal)
+    return Estimate(math.exp(centre), (math.exp(low), math.exp(high)), status, num_used, num_rejected, reason)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latency.estimator import Goal, Pair, accepted
+from latency.estimator import Goal, Pair, accepted_rounds
 from latency.latency import Status, finite_or_none, none_to_infinity
 from latency.meter import verdict
 
@@ -26,7 +26,7 @@ class Measurement:
         ratio: time of the candidate over time of the reference; infinite if and only if `status` is ``failed``.
         interval: 95 % interval of the ratio.
         status: as in `latency.latency.Latency`.
-        num_pairs: pairs behind the ratio.
+        num_pairs: pairs behind the ratio, two a round.
         num_rejected: pairs thrown away.
         reason: why `status` is not ``ok``.
         pairs: raw samples, rejected ones included, in the order taken.
@@ -82,14 +82,14 @@ class Measurement:
 
     @property
     def reference_ms(self) -> float:
-        """Median time of the reference in this session, over accepted pairs if there are any.
+        """Median time of the reference in this session, over accepted rounds if there are any.
 
         Raises:
             ValueError: a failed measurement.
         """
         if not self.pairs:
             raise ValueError(f"a failed measurement has no times: {self.reason}")
-        keep = accepted(self.pairs)
+        keep = accepted_rounds(self.pairs).repeat(2)
         used = [pair for pair, kept in zip(self.pairs, keep, strict=True) if kept or not keep.any()]
         return statistics.median(pair.reference.median_ns for pair in used) / 1e6
 

@@ -34,7 +34,9 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Arch = Annotated[str, typer.Argument(help="A network of the zoo, an architecture string, or a JSON file.", metavar="ARCH")]
+Arch = Annotated[
+    str, typer.Argument(help="A network of the zoo, an architecture string, or a JSON file.", metavar="ARCH")
+]
 Resolution = Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")]
 NumClasses = Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")]
 
@@ -51,7 +53,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Platform-aware neural architecture search."""
 
@@ -67,7 +71,9 @@ def search_command(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override a key of the recipe, e.g. objective.target=3.5ms. Repeatable.", metavar="KEY=VALUE"),
+        typer.Option(
+            "--set", help="Override a key of the recipe, e.g. objective.target=3.5ms. Repeatable.", metavar="KEY=VALUE"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make; default runs/RECIPE-N.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue an interrupted run.", metavar="RUN")] = None,
@@ -83,7 +89,7 @@ def search_command(
     """
     from nas.report import print_summary, write_report
     from nas.run import Run
-    from nas.search import Interrupted, resolved, search
+    from nas.search import SearchInterruptedError, resolved, search
 
     console = Console()
     if resume is not None:
@@ -98,8 +104,10 @@ def search_command(
     with run:
         try:
             search(run, console, ray_address)
-        except (KeyboardInterrupt, Interrupted):
-            console.print(f"interrupted; continue with: nas search --resume {run.folder}", highlight=False, soft_wrap=True)
+        except (KeyboardInterrupt, SearchInterruptedError):
+            console.print(
+                f"interrupted; continue with: nas search --resume {run.folder}", highlight=False, soft_wrap=True
+            )
             raise typer.Exit(EXIT_INTERRUPTED) from None
         write_report(run.folder)
         print_summary(run.folder, console)
@@ -146,7 +154,10 @@ def zoo_show(name: Arch, as_json: Json = False, resolution: Resolution = 224, nu
         _print_json(row)
         return
     console = Console()
-    console.print(f"{row['name']}\n{row['arch']}\n{row['params']:,} params, {row['macs']:,} MACs at {resolution} px", soft_wrap=True)
+    console.print(
+        f"{row['name']}\n{row['arch']}\n{row['params']:,} params, {row['macs']:,} MACs at {resolution} px",
+        soft_wrap=True,
+    )
     table = Table("operation", "kind", "output", "params", "MACs")
     for op in lower(resolve_network(name), resolution, num_classes).ops:
         shape = "x".join(map(str, op.shape))
@@ -190,7 +201,12 @@ def latency_measure(
     with MeteredLatency(yardstick, resolution=resolution, num_classes=num_classes, core=measuring_core()) as meter:
         for text, arch in networks:
             latency = meter.latency(arch).to_dict()
-            rows.append({"arch": text, **{key: latency[key] for key in ("latency_ms", "interval_ms", "ratio", "status", "reason")}})
+            rows.append(
+                {
+                    "arch": text,
+                    **{key: latency[key] for key in ("latency_ms", "interval_ms", "ratio", "status", "reason")},
+                }
+            )
     if as_json:
         _print_json(rows)
         return
@@ -200,7 +216,9 @@ def latency_measure(
             table.add_row(row["arch"], "-", "-", "-", f"{row['status']}: {row['reason']}")
             continue
         low, high = row["interval_ms"]
-        table.add_row(row["arch"], f"{row['latency_ms']:.3f} ms", f"{low:.3f} to {high:.3f}", f"{row['ratio']:.3f}", row["status"])
+        table.add_row(
+            row["arch"], f"{row['latency_ms']:.3f} ms", f"{low:.3f} to {high:.3f}", f"{row['ratio']:.3f}", row["status"]
+        )
     Console().print(table)
 
 
@@ -225,6 +243,7 @@ def main() -> None:
     """Entry point: user errors are one line on standard error and exit code 2."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials.jsonl is the record
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints boxes at any verbosity
     try:
         app()
     except UserError as error:

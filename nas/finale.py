@@ -104,7 +104,7 @@ def _train_finalist(
 
 def train_finalists(
     networks: Mapping[str, ArchSpec],
-    measure: Callable[[str, ArchSpec], Latency | None],
+    measure: Callable[[ArchSpec], Latency | None],
     training: ImageSet,
     test: ImageSet,
     config: Config,
@@ -130,7 +130,7 @@ def train_finalists(
     recipe = TrainingRecipe(**config.final.training.model_dump())
     num_classes = int(max(training.labels.max(), test.labels.max())) + 1
     waiting = {name: arch for name, arch in networks.items() if not (folder / f"{name}.json").is_file()}
-    latencies = {name: measure(name, arch) for name, arch in waiting.items()}
+    latencies = {name: measure(arch) for name, arch in waiting.items()}
     shared = ray.put(training), ray.put(test)
     options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial}
     tasks = {

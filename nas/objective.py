@@ -78,7 +78,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A latency budget as people write it: ``3.5ms``, or ``1.0x mobilenet_v2``, relative to a network measured in the same run.
+    """A latency budget as people write it: ``3.5ms``, or ``1.0x mobilenet_v2``: of a network measured in the same run.
 
     Attributes:
         value: milliseconds, or the factor.
@@ -97,7 +97,9 @@ class Target:
         """
         match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:ms|x\s+(\S.*?))\s*", text)
         if match is None:
-            raise ValueError(f"target {text!r}: write milliseconds (3.5ms) or a multiple of a network (1.0x mobilenet_v2)")
+            raise ValueError(
+                f"target {text!r}: write milliseconds (3.5ms) or a multiple of a network (1.0x mobilenet_v2)"
+            )
         value = float(match.group(1))
         if value <= 0:
             raise ValueError(f"target {text!r}: must be positive")

@@ -31,7 +31,11 @@ class SearchProgress:
         self._started = time.monotonic()
         self._num_resumed = 0
         self._bar = Progress(
-            TextColumn("trials"), BarColumn(bar_width=40), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}")
+            TextColumn("trials"),
+            BarColumn(bar_width=40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
         )
         self._task = self._bar.add_task("trials", total=num_trials, left="")
         self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
@@ -63,9 +67,11 @@ class SearchProgress:
         self._trials.append(trial)
         self._bar.update(self._task, completed=self._num_distinct, left=self._time_left())
         if trial.status == "failed":
-            self._console.print(f"trial {trial.number} failed: {trial.reason}", markup=False, style="yellow")
+            self._console.print(
+                f"trial {trial.number} failed: {trial.reason}", markup=False, style="yellow", soft_wrap=True
+            )
         if not self._live:
-            self._console.print(self._line(trial), markup=False, highlight=False)
+            self._console.print(self._line(trial), markup=False, highlight=False, soft_wrap=True)
 
     @property
     def _num_distinct(self) -> int:
@@ -81,7 +87,8 @@ class SearchProgress:
     def _line(self, trial: Trial) -> str:
         best = best_trial(self._trials)
         so_far = f"; best {describe(best)}" if best else ""
-        return f"[{self._num_distinct}/{self._num_trials}] trial {trial.number}: {describe(trial)}{so_far}; {self._time_left()}"
+        count = f"[{self._num_distinct}/{self._num_trials}]"
+        return f"{count} trial {trial.number}: {describe(trial)}{so_far}; {self._time_left()}"
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 1))

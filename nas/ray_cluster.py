@@ -14,8 +14,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from latency.cores import measuring_core, other_cores, pin
 from latency.estimator import Goal
-from latency.metered import MeteredLatency
 from latency.meter import MeterSettings
+from latency.metered import MeteredLatency
 from nas.config import LatencySection
 from nas.errors import UserError
 from nas.network import resolve_network

@@ -23,6 +23,7 @@ from nas.evaluator import Evaluation, Evaluator
 from nas.objective import Objective
 from nas.study import Assignment, Study
 from nas.trial import Trial
+from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 
 
@@ -52,13 +53,13 @@ def trial_seed(study_seed: int, number: int) -> int:
     return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0])
 
 
-class CandidateTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
+class CandidateTrial(tune.Trainable):
     """Trains one network while the device measures it; a step is an epoch.
 
     In the dashboard it is an actor called after its trial and architecture.
     """
 
-    def setup(self, config: dict[str, Any], services: Services) -> None:
+    def setup(self, config: dict[str, Any], services: Services) -> None:  # type: ignore[override]  # tune.with_parameters
         """Start the measurement, prepare the training."""
         import torch
 
@@ -102,7 +103,12 @@ class CandidateTrial(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
             latency, samples = self._services.recorded_latency.latency(parse_arch(self._arch)).to_dict(), None
         else:
             latency, samples = ray.get(self._measuring)
-        outcome = {"accuracy": evaluation.accuracy, "seconds": evaluation.seconds, "latency": latency, "samples": samples}
+        outcome = {
+            "accuracy": evaluation.accuracy,
+            "seconds": evaluation.seconds,
+            "latency": latency,
+            "samples": samples,
+        }
         return self._done(outcome, evaluation.accuracy)
 
     def _failed(self, reason: str) -> dict[str, Any]:
@@ -127,7 +133,7 @@ class Observer:
     finished: Callable[[Trial], None]
 
 
-class ControllerSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
+class ControllerSearcher(Searcher):
     """A study as Tune's source of trials.
 
     Args:
@@ -142,7 +148,7 @@ class ControllerSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         self,
         study: Study,
         objective: Objective,
-        keep_samples: Callable[[int, str, Latency, Measurement], None],
+        keep_samples: Callable[[int, ArchSpec, Latency, Measurement], None],
         observer: Observer,
         quiet: Callable[[], bool],
     ) -> None:
@@ -160,7 +166,7 @@ class ControllerSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Trials handed to Tune that have not come back."""
         return len(self._running)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a string
         """Configuration of the next trial; None: ask later."""
         if self._study.done:
             return str(Searcher.FINISHED)
@@ -200,11 +206,13 @@ class ControllerSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
             return replace(blank, status="failed", reason=outcome["failure"], times=times)
         latency = Latency.from_dict(outcome["latency"])
         if outcome["samples"]:
-            self._keep_samples(blank.number, str(blank.arch), latency, Measurement.from_dict(outcome["samples"]))
+            self._keep_samples(blank.number, blank.arch, latency, Measurement.from_dict(outcome["samples"]))
         times["training_s"] = round(outcome["seconds"], 3)
         if latency.status == "failed":
             reason = f"latency: {latency.reason}"
-            return replace(blank, status="failed", accuracy=outcome["accuracy"], latency=latency, reason=reason, times=times)
+            return replace(
+                blank, status="failed", accuracy=outcome["accuracy"], latency=latency, reason=reason, times=times
+            )
         reward = self._objective.reward(outcome["accuracy"], latency.latency_ms)
         return replace(
             blank, status="ok", accuracy=outcome["accuracy"], latency=latency, reward=reward, reason=None, times=times

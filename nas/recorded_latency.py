@@ -7,10 +7,10 @@ from pathlib import Path
 
 from latency.latency import Latency
 from nas.jsonl import read_json_lines
-from nas.network import resolve_network
 from nas.run import LATENCY_FORMAT, LATENCY_VERSION
 from nas.trial import read_trials
 from search_spaces.arch import ArchSpec
+from search_spaces.arch_string import parse_arch
 
 
 class RecordedLatency:
@@ -32,7 +32,7 @@ class RecordedLatency:
         path = run / "latency.jsonl"
         for record in read_json_lines(path, LATENCY_FORMAT, LATENCY_VERSION) if path.is_file() else []:
             if record["trial"] is None:
-                latencies.setdefault(resolve_network(record["network"]).key, Latency.from_dict(record["latency"]))
+                latencies.setdefault(parse_arch(record["arch"]).key, Latency.from_dict(record["latency"]))
         latencies |= {t.arch.key: t.latency for t in read_trials(run / "trials.jsonl") if t.latency}
         return cls(latencies, str(run))
 

@@ -1,4 +1,9 @@
 """stub during development"""
-from pathlib import Path
-def write_report(f): pass
-def print_summary(f,c): c.print(str(f))
+
+
+def write_report(f):
+    pass
+
+
+def print_summary(f, c):
+    c.print(str(f))

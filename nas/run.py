@@ -23,6 +23,7 @@ from nas.jsonl import JsonLines
 from nas.trial import FORMAT as TRIALS_FORMAT
 from nas.trial import VERSION as TRIALS_VERSION
 from nas.trial import Trial, best_trial, read_trials
+from search_spaces.arch import ArchSpec
 
 RUNS = Path("runs")
 LATENCY_FORMAT = "nas-latency"
@@ -111,10 +112,10 @@ class Run:
         """Add a trial to the journal."""
         self._trials.append(trial.to_dict())
 
-    def append_latency(self, trial: int | None, network: str, latency: Latency, samples: Measurement) -> None:
+    def append_latency(self, trial: int | None, arch: ArchSpec, latency: Latency, samples: Measurement) -> None:
         """Keep the raw samples of a measurement; `trial` is None for networks outside the search."""
         self._latencies.append(
-            {"trial": trial, "network": network, "latency": latency.to_dict(), "measurement": samples.to_dict()}
+            {"trial": trial, "arch": str(arch), "latency": latency.to_dict(), "measurement": samples.to_dict()}
         )
 
     def calibration(self) -> Calibration | None:

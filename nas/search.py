@@ -44,7 +44,7 @@ from search_spaces.space import SearchSpace
 SPACES = {MNASNET.name: MNASNET}
 
 
-class Interrupted(Exception):
+class SearchInterruptedError(Exception):
     """Ctrl-C: the run can be resumed."""
 
 
@@ -116,7 +116,7 @@ def search(run: Run, console: Console, ray_address: str | None = None) -> list[F
         The final comparison, the winner first; empty where the recipe has none.
 
     Raises:
-        Interrupted: Ctrl-C.
+        SearchInterruptedError: Ctrl-C.
         UserError: the data, the cluster or the record cannot be used; or the search had to be given up.
     """
     config = run.config
@@ -182,7 +182,7 @@ class _Session:
                 raise UserError(f"{self.run.folder}: {error}") from None
         study.settle()
         if not study.done or not study.complete_so_far:
-            raise Interrupted
+            raise SearchInterruptedError
         if study.stop_reason:
             self.console.print(f"stopped: {study.stop_reason}", markup=False, style="yellow")
         if best_trial(study.trials) is None:
@@ -212,13 +212,13 @@ class _Session:
         assert self.images is not None
         return self.images.evaluator(self.config)
 
-    def measure(self, name: str, arch: ArchSpec) -> Latency | None:
+    def measure(self, arch: ArchSpec) -> Latency | None:
         """Latency of a network outside the search, its samples kept."""
         if self.meter is None:
             return self.recorded_latency.find(arch) if self.recorded_latency else None
         latency, samples = ray.get(self.meter.measure.remote(str(arch)))
         found = Latency.from_dict(latency)
-        self.run.append_latency(None, name, found, Measurement.from_dict(samples))
+        self.run.append_latency(None, arch, found, Measurement.from_dict(samples))
         return found
 
     def finish(self, trials: list[Trial]) -> list[Finalist]:
@@ -290,7 +290,7 @@ def _target_ms(session: _Session) -> float:
     target = Target.parse(session.config.objective.target)
     if target.network is None:
         return target.value
-    latency = session.measure(target.network, resolve_network(target.network))
+    latency = session.measure(resolve_network(target.network))
     if latency is None or latency.status == "failed":
         raise UserError(
             f"objective.target {session.config.objective.target!r}: no latency of {target.network}; "

@@ -123,7 +123,9 @@ class Study:
             if self._num_told < due or self.stop_reason:
                 return None
             if number >= self._num_trials * MAX_ASKS_PER_TRIAL:
-                self.stop_reason = f"the controller repeats itself: {number} suggestions, {len(self._first_of)} networks"
+                self.stop_reason = (
+                    f"the controller repeats itself: {number} suggestions, {len(self._first_of)} networks"
+                )
                 return None
             assignment = self._ask(number)
             if assignment is not None:

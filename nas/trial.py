@@ -85,7 +85,9 @@ class Trial:
 
 def read_trials(path: Path) -> list[Trial]:
     """The trials of a journal, by number."""
-    return sorted((Trial.from_dict(record) for record in read_json_lines(path, FORMAT, VERSION)), key=lambda t: t.number)
+    return sorted(
+        (Trial.from_dict(record) for record in read_json_lines(path, FORMAT, VERSION)), key=lambda t: t.number
+    )
 
 
 def pareto_front(trials: list[Trial]) -> list[Trial]:
@@ -102,4 +104,3 @@ def best_trial(trials: list[Trial]) -> Trial | None:
     """The trial of highest reward, the earliest of equals; None when none succeeded."""
     done = [t for t in trials if t.status == "ok"]
     return max(done, key=lambda t: (t.reward, -t.number)) if done else None
-

@@ -118,8 +118,8 @@ def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> G
 
     Convolutions: normal, variance 2 / fan_out (tensorflow/tpu `mnasnet_model.py: conv_kernel_initializer`); classifier:
     normal, standard deviation 0.01 (torchvision's mobile networks; MnasNet's own 1/sqrt(classes) drowns the first epochs
-    of a data set with few classes); biases 0; BN 1 and 0, but gamma 0 before an identity, so that a deep network starts
-    as a shallow one (arXiv 1706.02677, section 5.1): short trainings rank better for it.
+    of a data set with few classes); biases 0; BN 1 and 0, but gamma 0 at the linear end of a skipped branch, so that a
+    deep network starts as a shallow one (arXiv 1706.02677, section 5.1): short trainings rank better for it.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):  # allocates nothing and draws nothing
@@ -135,9 +135,11 @@ def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> G
             nn.init.normal_(part.weight, std=0.01, generator=generator)
         if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
+    skipped = {op.inputs[0] for op in graph.ops if isinstance(op, Add)}
     for op in graph.ops:
-        if isinstance(op, Add) and isinstance(branch := module.get_submodule(op.inputs[0]), _Conv):
-            nn.init.zeros_(branch.norm.weight)
+        # Linear ends only: a ReLU passes no gradient on at 0, so gamma 0 before it would be for ever.
+        if op.name in skipped and isinstance(op, Conv) and op.activation == "none":
+            nn.init.zeros_(module.get_parameter(f"{op.name}.norm.weight"))
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 3 to 4 times faster on CPUs
     return module
 

@@ -146,7 +146,13 @@ def test_only_linear_ends_of_skipped_branches_start_at_zero(op, se, activation):
     assert zero == ({"b1.l1.project.norm", "b1.l2.project.norm"} if op == "e3" else set())
 
 
-@pytest.mark.parametrize("text", [TEXT, "stem_k3_s22_o8 r2_k3_s11_conv_i8_o8 r2_k3_s11_conv_i8_o8_poolskip head_o32"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT.replace("se0.25", "se1"),  # two squeezed channels may both be dead by chance
+        "stem_k3_s22_o8 r2_k3_s11_conv_i8_o8 r2_k3_s11_conv_i8_o8_poolskip head_o32",
+    ],
+)
 def test_every_parameter_learns(text, images):
     """Two steps: where gamma starts at 0, the weights before it wait for the first."""
     module = build_module(lower(parse_arch(text), 32, 10), 0).train()
