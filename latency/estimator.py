@@ -141,12 +141,12 @@ def accepted_rounds(pairs: Sequence[Pair]) -> NDArray[np.bool_]:
     """
     candidate, reference = _logs(pairs)
     disturbed = np.array([pair.candidate.disturbed or pair.reference.disturbed for pair in pairs], bool)
-    quiet: NDArray[np.bool_] = ~disturbed.reshape(-1, 2).any(axis=1)
+    quiet = np.logical_not(disturbed.reshape(-1, 2).any(axis=1))
     if not quiet.any():
         return quiet
     level = (candidate + reference) / 2
-    near = np.abs(level - np.median(level[quiet])) <= math.log1p(MAX_LEVEL_SHIFT)
-    return quiet & near.all(axis=1)
+    shift: NDArray[np.float64] = np.abs(level - np.median(level[quiet])).max(axis=1)
+    return np.logical_and(quiet, shift <= math.log1p(MAX_LEVEL_SHIFT))
 
 
 def median_interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:

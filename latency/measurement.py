@@ -30,7 +30,7 @@ class Measurement:
         num_rejected: pairs thrown away.
         reason: why `status` is not ``ok``.
         pairs: raw samples, rejected ones included, in the order taken.
-        environment: counters of the session: core (None: not pinned), load_s and total_s, load_average,
+        environment: counters of the session: core (None: not pinned), niceness, load_s and total_s, load_average,
             cpu_pressure_ms, involuntary_switches, steal_ticks.
     """
 

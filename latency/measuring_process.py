@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from latency.cores import pin
+from latency.cores import pin, raise_priority
 from latency.device_info import DeviceInfo
 from latency.estimator import Goal
 from latency.kernel_trace import trace
@@ -71,10 +71,11 @@ class Worker:
 
     Args:
         core: the core that this process is pinned to, None when unpinned.
+        niceness: its priority, -20 for the highest, 0 for an ordinary one.
     """
 
-    def __init__(self, core: int | None) -> None:
-        self._core = core
+    def __init__(self, core: int | None, niceness: int) -> None:
+        self._placement = {"core": core, "niceness": niceness}
         self._clock = SystemClock(core)
         self._reference: tuple[str, LoadedModel] | None = None
 
@@ -106,7 +107,7 @@ class Worker:
                 raise JobError("candidate", f"while measuring: {error}") from error
         waited = None if pressure is None else (_cpu_pressure_us() or pressure) - pressure
         environment = {
-            "core": self._core,
+            **self._placement,
             "load_s": round(load_s, 4),
             "total_s": round(time.perf_counter() - start, 4),
             "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -164,7 +165,7 @@ def main() -> None:
     answers, jobs = _own_output(), sys.stdin.buffer
     device = DeviceInfo.collect()
     core = arguments.core if arguments.core is not None and pin([arguments.core]) else None
-    worker = Worker(core)
+    worker = Worker(core, raise_priority())
     _send(answers, {"pid": os.getpid(), "core": core, "device": device.to_dict()})
     while line := jobs.readline():
         _send(answers, worker.do(json.loads(line), jobs))

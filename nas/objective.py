@@ -46,7 +46,7 @@ class Objective:
         ratio = latency_ms / self.target_ms
         if self.form == "absolute":
             return self.beta * abs(ratio - 1)
-        return ratio ** (self.alpha if ratio <= 1 else self.beta)
+        return math.pow(ratio, self.alpha if ratio <= 1 else self.beta)
 
     def reward(self, accuracy: float, latency_ms: float) -> float:
         """The reward; equals the accuracy when the latency is the target."""

@@ -36,6 +36,14 @@ class Cluster:
     dashboard_url: str | None
     started_here: bool
 
+    @property
+    def dashboard(self) -> str:
+        """Where to look, and how to get in, in words."""
+        if self.dashboard_url is None:
+            return "none"
+        token = " (it asks for a token: ray get-auth-token)" if os.environ.get("RAY_AUTH_MODE") == "token" else ""
+        return f"{self.dashboard_url}{token}"
+
 
 @contextlib.contextmanager
 def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:

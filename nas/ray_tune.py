@@ -76,6 +76,11 @@ class CandidateTrial(tune.Trainable):
         self._upcoming: Evaluation | None = None
         self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
 
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What the recipe grants to a trial."""
+        return tune.PlacementGroupFactory([{"CPU": config["cpus"], "GPU": config["gpus"]}])
+
     def __repr__(self) -> str:
         return f"trial {self._number} {self._arch}"
 
@@ -142,6 +147,8 @@ class ControllerSearcher(Searcher):
         keep_samples: called with trial number, architecture, latency and raw samples before the trial is journalled.
         observer: told of progress.
         quiet: is it a good moment to start a process? Asked before each trial.
+        cpus: of each trial.
+        gpus: of each trial; a fraction shares one.
     """
 
     def __init__(
@@ -151,6 +158,9 @@ class ControllerSearcher(Searcher):
         keep_samples: Callable[[int, ArchSpec, Latency, Measurement], None],
         observer: Observer,
         quiet: Callable[[], bool],
+        *,
+        cpus: int,
+        gpus: float,
     ) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._study = study
@@ -158,6 +168,7 @@ class ControllerSearcher(Searcher):
         self._keep_samples = keep_samples
         self._observer = observer
         self._quiet = quiet
+        self._cpus, self._gpus = cpus, gpus
         self._running: dict[str, Assignment] = {}  # Tune's trial id -> what it tries
         self._starting: set[str] = set()  # of these, no result has been seen
 
@@ -177,7 +188,7 @@ class ControllerSearcher(Searcher):
             return str(Searcher.FINISHED) if self._study.done else None
         self._running[trial_id] = assignment
         self._starting.add(trial_id)
-        return {"number": assignment.number, "arch": str(assignment.arch)}
+        return {"number": assignment.number, "arch": str(assignment.arch), "cpus": self._cpus, "gpus": self._gpus}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A running trial has a better estimate."""
@@ -235,15 +246,11 @@ def run_trials(searcher: ControllerSearcher, services: Services, config: Config,
     Args:
         searcher: where trials come from and outcomes go.
         services: what each trial gets.
-        config: resources and concurrency.
+        config: concurrency.
         storage: Tune's own folder; absolute.
     """
-    trainable = tune.with_resources(
-        tune.with_parameters(CandidateTrial, services=services),
-        {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial},
-    )
     tuner = tune.Tuner(
-        trainable,
+        tune.with_parameters(CandidateTrial, services=services),
         tune_config=tune.TuneConfig(
             search_alg=searcher, num_samples=-1, max_concurrent_trials=config.concurrency, reuse_actors=False
         ),

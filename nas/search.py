@@ -125,7 +125,7 @@ def search(run: Run, console: Console, ray_address: str | None = None) -> list[F
     with contextlib.ExitStack() as stack:
         num_cpus = (config.concurrency or 1) * config.cpus_per_trial
         cluster = stack.enter_context(ray_cluster(ray_address, num_cpus))
-        console.print(f"run       {run.folder}\ndashboard {cluster.dashboard_url or 'none'}", highlight=False)
+        console.print(f"run       {run.folder}\ndashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
         session = stack.enter_context(_session(run, images, cluster, console))
         trials = session.run_trials()
         return session.finish(trials) if config.final else []
@@ -175,6 +175,8 @@ class _Session:
                 self.run.append_latency,
                 Observer(progress.estimate, progress.finished),
                 quiet=self._quiet,
+                cpus=config.cpus_per_trial,
+                gpus=config.gpus_per_trial,
             )
             try:
                 run_trials(searcher, self._services(), config, (self.run.folder / "ray").resolve())

@@ -73,6 +73,13 @@ def neighbour(condition: str) -> Iterator[None]:
             process.kill()
 
 
+def record(out: Path | None, condition: str, name: str, measurement: Measurement) -> None:
+    """Append the raw samples to `out`."""
+    if out:
+        with out.open("a") as file:
+            file.write(json.dumps({"condition": condition, "name": name, **measurement.to_dict()}) + "\n")
+
+
 def row(condition: str, name: str, results: list[Measurement], idle: list[Measurement]) -> str:
     """One line of the table, in percent and seconds."""
     logs = np.log([m.ratio for m in results])
@@ -95,7 +102,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=40, help="measurements of each network in each condition")
-    parser.add_argument("--out", type=Path, help="write raw samples here, one JSON object a line")
+    parser.add_argument("--out", type=Path, help="append raw samples to this file, one JSON object a line")
     arguments = parser.parse_args()
     models = {name: emit_onnx(lower(zoo.get(name), 224, 1000)) for name in (REFERENCE, *OTHERS)}
     found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
@@ -108,20 +115,15 @@ def main() -> None:
                     print(f"{condition}: load {os.getloadavg()[0]:.2f}", file=sys.stderr)
                     for seed in range(math.ceil(arguments.jobs / ROUNDS)):
                         for name, model in models.items():
-                            found[condition, name].append(process.measure(model, reference.model, seed=seed))
+                            measurement = process.measure(model, reference.model, seed=seed)
+                            found[condition, name].append(measurement)
+                            record(arguments.out, condition, name, measurement)
     print(
         f"{'condition':22}{'candidate':20}{'ratio':>8}{'shift%':>8}{'sd%':>7}{'p50%':>7}{'p95%':>7}{'covered':>9}"
         f"{'ok/w/u':>10}{'pairs':>7}{'rej':>6}{'s':>7}{'s p95':>7}{'ref ms':>9}"
     )
     for (condition, name), results in found.items():
         print(row(condition, name, results, found["idle", name]))
-    if arguments.out:
-        lines = [
-            json.dumps({"condition": condition, "name": name, **measurement.to_dict()}) + "\n"
-            for (condition, name), results in found.items()
-            for measurement in results
-        ]
-        arguments.out.write_text("".join(lines))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,15 @@ SPACE = (
 )
 
 Build = Callable[..., Controller]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads gain nothing on matrices this small, and wait for each other for minutes when the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -80,7 +90,12 @@ def test_same_seed_gives_the_same_suggestions_in_another_process(case: str) -> N
         f"controller = suite.build_controller({name!r}, suite.SPACE, 7, {options!r})\n"
         "print(json.dumps(suite.run(controller, 60)))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "123"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONHASHSEED": "123",
+        "OMP_NUM_THREADS": "1",
+    }
     there = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(there.stdout) == run(build_controller(name, SPACE, 7, options), 60)
 

@@ -92,8 +92,8 @@ def test_entropy_weight_alone_flattens_a_policy() -> None:
 
 def test_an_ask_and_an_update_are_fast_enough_for_a_mnasnet_space() -> None:
     controller = PPOController([Choice(f"d{t}", (0, 1, 2, 3)) for t in range(42)], seed=0, config=PRESETS["fast"])
-    started = time.perf_counter()
+    started = time.process_time()
     for i in range(16):
         controller.tell(controller.ask(), Outcome(reward=float(i)))
-    # 16 x 2.3 ms of asks and 2 x 35 ms of updates on one core; the bound leaves room for a busy machine
-    assert time.perf_counter() - started < 3.0
+    # 16 x 2.3 ms of asks and 2 x 35 ms of updates on one core; process time, as the machine may be busy
+    assert time.process_time() - started < 1.0

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from controllers.build import build_controller
@@ -52,15 +49,7 @@ def search(name: str, seed: int) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def values(one_thread: None) -> dict[str, NDArray[np.float64]]:
+def values() -> dict[str, NDArray[np.float64]]:
     return {name: np.array([search(name, seed) for seed in range(NUM_SEEDS)]) for name in ("random", "ppo")}
 
 

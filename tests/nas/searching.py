@@ -1,0 +1,93 @@
+"""A real `nas search` in a process of its own, and the processes that it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MARK = "NAS_TEST_MARK"
+PATIENCE_S = 240.0  # gives up waiting; asserts nothing
+
+
+class Search:
+    """One `nas` command in the background; whatever it starts inherits a mark by which the test finds it."""
+
+    def __init__(self, *arguments: str, cwd: Path | None = None) -> None:
+        self.mark = uuid.uuid4().hex
+        root = str(Path(__file__).resolve().parents[2])
+        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": root, "COLUMNS": "200"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nas.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            cwd=cwd,
+            start_new_session=True,
+        )
+
+    def wait(self) -> tuple[int, str]:
+        """Exit status and everything printed."""
+        output, _ = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, output
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to become true while the command runs."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert self.process.poll() is None, f"ended early:\n{self.process.communicate()[0]}"
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.05)
+
+    def processes(self) -> list[psutil.Process]:
+        """All live processes that bear the mark."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark:
+                    found.append(process)
+        return found
+
+    def kill_everything(self) -> None:
+        """SIGKILL to every process, the command first."""
+        self.process.kill()
+        self.process.communicate()
+        while remaining := self.processes():
+            for process in remaining:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            time.sleep(0.1)
+
+    def interrupt(self) -> None:
+        """What Ctrl-C sends."""
+        self.process.send_signal(signal.SIGINT)
+
+    def wait_until_gone(self) -> None:
+        """Processes of a finished command may need a moment to end."""
+        deadline = time.monotonic() + 60
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+def journal(run: Path) -> list[dict[str, Any]]:
+    """Finished trials by number, times left out."""
+    lines = (run / "trials.jsonl").read_text().splitlines()[1:]
+    trials = [json.loads(line) for line in lines]
+    return sorted(({k: v for k, v in t.items() if k != "times"} for t in trials), key=lambda t: t["number"])
+
+
+def num_journalled(run: Path) -> int:
+    """Whole trials on the disk so far."""
+    path = run / "trials.jsonl"
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
