@@ -115,7 +115,8 @@ def search_command(
 
 def _absolute(spec: str) -> str:
     # A run is resumed from anywhere, so it must not depend on the folder it was started in
-    return str(Path(spec).expanduser().absolute()) if Path(spec).expanduser().exists() else spec
+    path = os.path.expanduser(spec)
+    return os.path.abspath(path) if os.path.exists(path) else spec
 
 
 @app.command("report")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +19,46 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Section(BaseModel):
-    """Frozen, and no key that is not listed."""
+class _Loader(yaml.SafeLoader):
+    """YAML, strictly: a key stands once; and 1e-4 is a number, as everywhere but in YAML 1.1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """What `_Loader` reads back."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+\Z", re.ASCII),
+        list("-+.0123456789"),
+    )
+
+
+def _read_yaml(text: str) -> Any:
+    """The document in `text`; ValueError, with one line, when it is not YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).partition("\n")[0]) from None
+
+
+class Section(BaseModel):
+    """Frozen, no key that is not listed, no number that is not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataSection(Section):
@@ -129,7 +167,7 @@ class Config(Section):
 
     def dump(self) -> str:
         """As YAML that `parse_config` reads back."""
-        text: str = yaml.safe_dump(self.model_dump(), sort_keys=False)
+        text: str = yaml.dump(self.model_dump(), Dumper=_Dumper, sort_keys=False)
         return text
 
 
@@ -145,7 +183,7 @@ def find_recipe(name: str) -> Path:
     Raises:
         UserError: neither.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, leaves the home of an unknown user alone
     if path.is_file():
         return path
     recipes = shipped_recipes()
@@ -161,8 +199,8 @@ def _set(document: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment}: write key=value, for example --set objective.alpha=-0.15")
     *path, last = key.split(".")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _read_yaml(text)
+    except ValueError:
         raise UserError(f"--set {assignment}: {text!r} is not YAML") from None
     section = document
     for part in path:
@@ -194,6 +232,8 @@ def _explain(error: ValidationError) -> str:
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type":
+        message = f"expected keys and values: {', '.join(_known_keys(location))}"
     return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 
@@ -209,11 +249,11 @@ def parse_config(text: str, source: str, assignments: list[str] | None = None) -
         UserError: not YAML, an unknown key, a wrong type or an impossible value.
     """
     try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{source}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+        document = _read_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{source}: not YAML: {error}") from None
+    if document is None:  # nothing, or nothing but comments
+        document = {}
     if not isinstance(document, dict):
         raise UserError(f"{source}: expected keys and values, got {type(document).__name__}")
     for assignment in assignments or []:

@@ -35,12 +35,12 @@ class JsonLines:
         self._file = path.open("ab")
         try:
             lines, whole_bytes = _whole_lines(path)
+            if lines and lines[0] != header:
+                raise UserError(f"{path}: expected {header}, found {lines[0]}; another program or version wrote it")
             if whole_bytes < path.stat().st_size:
                 warnings.warn(f"{path}: dropped a line that was cut short", stacklevel=2)
                 self._file.truncate(whole_bytes)
             if lines:
-                if lines[0] != header:
-                    raise UserError(f"{path}: expected {header}, found {lines[0]}; another program or version wrote it")
                 self.records = lines[1:]
             else:
                 self._write(header)
@@ -64,7 +64,8 @@ class JsonLines:
         kept = [record for record in self.records if condition(record)]
         if len(kept) == len(self.records):
             return
-        header = self.path.open("rb").readline()
+        with self.path.open("rb") as file:
+            header = file.readline()
         temporary = self.path.with_suffix(".tmp")
         temporary.write_bytes(header + b"".join(_encoded(record) for record in kept))
         self._file.close()

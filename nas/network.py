@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from nas.errors import UserError
@@ -20,7 +21,7 @@ def resolve_network(text: str) -> ArchSpec:
     """
     if text in ZOO:
         return ZOO[text]
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # unlike Path.expanduser, leaves the home of an unknown user alone
     if path.suffix == ".json" or (len(text) < 256 and path.is_file()):
         return _read(path)
     if "_" in text and any(character.isdigit() for character in text) and text[:1] in "rs":

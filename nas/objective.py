@@ -33,8 +33,10 @@ class Objective:
     def __post_init__(self) -> None:
         if not 0 < self.target_ms < math.inf:
             raise ValueError(f"target of {self.target_ms:g} ms: must be positive")
-        if self.alpha > 0 or self.beta > 0:
-            raise ValueError(f"alpha {self.alpha:g} and beta {self.beta:g} must not be positive: slower is not better")
+        if not (-math.inf < self.alpha <= 0 and -math.inf < self.beta <= 0):
+            raise ValueError(
+                f"alpha {self.alpha:g} and beta {self.beta:g} must be finite and not positive: slower is not better"
+            )
 
     @property
     def failure_reward(self) -> float:
@@ -101,6 +103,6 @@ class Target:
                 f"target {text!r}: write milliseconds (3.5ms) or a multiple of a network (1.0x mobilenet_v2)"
             )
         value = float(match.group(1))
-        if value <= 0:
-            raise ValueError(f"target {text!r}: must be positive")
+        if not 0 < value < math.inf:
+            raise ValueError(f"target {text!r}: must be positive and finite")
         return cls(value, match.group(2))

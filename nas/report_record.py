@@ -173,7 +173,11 @@ class RunRecord:
     @cached_property
     def wall_s(self) -> float | None:
         """Seconds from the first known start of a trial to the last end, pauses included; None before the first end."""
-        ends = [(t.times["finished_unix"], t.times.get("training_s", 0.0)) for t in self.trials if "finished_unix" in t.times]
+        ends = [
+            (t.times["finished_unix"], t.times.get("training_s", 0.0))
+            for t in self.trials
+            if "finished_unix" in t.times
+        ]
         return max(end for end, _ in ends) - min(end - training for end, training in ends) if ends else None
 
     @cached_property

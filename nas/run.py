@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -59,21 +60,16 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = read_config(folder)
-        self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise UserError(f"{folder}: another process is working on this run") from None
-        try:
-            self._trials = JsonLines(folder / "trials.jsonl", TRIALS_FORMAT, TRIALS_VERSION)
-            self._latencies = JsonLines(folder / "latency.jsonl", LATENCY_FORMAT, LATENCY_VERSION)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        finished = {record["number"] for record in self._trials.records}
-        # A kill between the two files leaves a measurement without its trial; the trial will be run again.
-        self._latencies.keep(lambda record: record["trial"] is None or record["trial"] in finished)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, _lock(folder))
+            self._trials = stack.enter_context(JsonLines(folder / "trials.jsonl", TRIALS_FORMAT, TRIALS_VERSION))
+            self._latencies = stack.enter_context(
+                JsonLines(folder / "latency.jsonl", LATENCY_FORMAT, LATENCY_VERSION)
+            )
+            finished = {record["number"] for record in self._trials.records}
+            # A kill between the two files leaves a measurement without its trial; the trial will be run again.
+            self._latencies.keep(lambda record: record["trial"] is None or record["trial"] in finished)
+            self._open = stack.pop_all()
 
     @classmethod
     def create(cls, config: Config, recipe_name: str, out: Path | None) -> Run:
@@ -100,9 +96,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._trials.close()
-        self._latencies.close()
-        os.close(self._lock)
+        self._open.close()
 
     def finished_trials(self) -> list[Trial]:
         """Trials in the journal."""
@@ -139,6 +133,20 @@ class Run:
         )
 
 
+def _lock(folder: Path) -> int:
+    """A descriptor that keeps other processes out of `folder` while it is open."""
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write there: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UserError(f"{folder}: another process is working on this run") from None
+    return lock
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write `document` whole or not at all."""
     temporary = path.with_suffix(path.suffix + ".tmp")
@@ -167,7 +175,10 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     if not path.is_file():
         raise UserError(f"{folder}: the run was stopped before its first trial (no environment.json)")
-    document: dict[str, Any] = json.loads(path.read_text())
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
     if document.get("version") != ENVIRONMENT_VERSION:
         raise UserError(f"{path}: version {document.get('version')}; this program reads {ENVIRONMENT_VERSION}")
     return document

@@ -99,6 +99,7 @@ class Study:
         self._suggestions: list[Suggestion] = []
         self._trials: dict[int, Trial] = {}
         self._first_of: dict[str, int] = {}  # arch key -> number of the trial that tries it
+        self._in_flight: set[int] = set()
         self._repeats: dict[int, list[int]] = {}  # number -> later trials that wait for its outcome
         self._num_told = 0
         self._failures_in_a_row = 0
@@ -123,8 +124,10 @@ class Study:
             if self._num_told < due or self.stop_reason:
                 return None
             if number >= self._num_trials * MAX_ASKS_PER_TRIAL:
+                rejected = sum(t.status == "rejected" for t in self._trials.values())
                 self.stop_reason = (
-                    f"the controller repeats itself: {number} suggestions, {len(self._first_of)} networks"
+                    f"{number} suggestions gave {len(self._first_of)} networks: the controller repeats itself"
+                    + (f", or the constraints are too tight ({rejected} rejected)" if rejected else "")
                 )
                 return None
             assignment = self._ask(number)
@@ -168,6 +171,7 @@ class Study:
         if recorded:
             self._finish(recorded)
             return None
+        self._in_flight.add(number)
         return Assignment(number, arch)
 
     def complete(self, number: int, trial: Callable[[Trial], Trial]) -> Trial:
@@ -177,9 +181,10 @@ class Study:
             number: of the assignment.
             trial: fills in a blank trial of that number: status, accuracy, latency, reward or reason.
         """
-        if number in self._trials or number >= len(self._suggestions):
+        if number not in self._in_flight:
             raise ValueError(f"trial {number} is finished already or was never handed out")
         finished = trial(self._trial(number, "failed"))
+        self._in_flight.remove(number)
         self._finish(finished)
         for repeat in self._repeats.pop(number, []):
             self._finish(self._repeated(repeat, number))

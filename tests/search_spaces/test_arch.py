@@ -117,6 +117,7 @@ def test_network_refuses(make, message):
 
 def test_squeezed_channels_of_both_rules():
     assert SqueezeExcite(0.25, "input").squeezed_channels(40, 120) == 10  # MnasNet: of the input, truncated
+    assert SqueezeExcite(0.25, "input").squeezed_channels(22, 132) == 5  # 5.5
     assert SqueezeExcite(0.25, "input").squeezed_channels(3, 18) == 1
     assert SqueezeExcite(0.25, "expansion").squeezed_channels(24, 72) == 24  # 18, to a multiple of 8
     assert (SqueezeExcite(0.25, "input").gate, SqueezeExcite(0.25, "expansion").gate) == ("sigmoid", "hsigmoid")
