@@ -119,6 +119,7 @@ def search(run: Run, console: Console, ray_address: str | None = None) -> list[F
         SearchInterruptedError: Ctrl-C.
         UserError: the data, the cluster or the record cannot be used; or the search had to be given up.
     """
+    torch.set_num_threads(1)  # the controller's small networks only lose by more, and the cores are for the trials
     config = run.config
     needs_data = config.evaluator.name == "train" or config.final is not None
     images = _Data.load(config) if needs_data else None
