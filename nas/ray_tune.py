@@ -249,8 +249,10 @@ def run_trials(searcher: ControllerSearcher, services: Services, config: Config,
         config: concurrency.
         storage: Tune's own folder; absolute.
     """
+    trainable = tune.with_parameters(CandidateTrial, services=services)
+    trainable.__qualname__ = CandidateTrial.__qualname__  # what the dashboard shows, and process lists
     tuner = tune.Tuner(
-        tune.with_parameters(CandidateTrial, services=services),
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher, num_samples=-1, max_concurrent_trials=config.concurrency, reuse_actors=False
         ),
