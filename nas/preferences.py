@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import torch
 
 from controllers.build import build_controller
 from nas.config import Config
@@ -59,6 +63,17 @@ class _Unwritten:
         """Forget `trial`: the run folder has it, or it is still in flight."""
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch's threads wait for each other by spinning: on a busy machine a small policy then takes a hundred times longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def learned_preferences(config: Config, trials: list[Trial], num_proposals: int = NUM_PROPOSALS) -> list[Preference]:
     """What the controller of a run would propose next, decision by decision.
 
@@ -90,10 +105,11 @@ def learned_preferences(config: Config, trials: list[Trial], num_proposals: int 
         journal=_Unwritten(),
         finished=trials,
     )
-    while study.next() is not None:
-        pass  # an assignment is a trial that was in flight: it stays open, and the study stops where it needs the outcome
-    study.settle()
-    proposals = [controller.ask().choices for _ in range(num_proposals)]
+    with _one_thread():
+        while study.next() is not None:
+            pass  # an assignment was in flight: it stays open, and the study stops where it needs the outcome
+        study.settle()
+        proposals = [controller.ask().choices for _ in range(num_proposals)]
     taken = {choice.name: Counter(proposal[choice.name] for proposal in proposals) for choice in space.choices}
     return [Preference(c, tuple(taken[c.name][option] for option in c.options)) for c in space.choices]
 

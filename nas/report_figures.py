@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from nas.trial import Trial
 INK, MUTED, GRID = "#1b2430", "#5b6675", "#e6eaf0"
 BLUE, TEAL, ORANGE, RED = "#2563eb", "#0f766e", "#c2620a", "#d11a4a"
 _FIRST_TO_LAST = [[0, "#c3d7f5"], [0.5, "#5b8def"], [1, "#14306e"]]
-_FENCE = 2.5  # in interquartile ranges: accuracies farther below the first quartile are outside the first view
+_FENCE = 1.5  # in interquartile ranges: accuracies farther below the first quartile are outside the first view
 _LOG_RANGE = 4  # latencies that differ by more than this factor get a logarithmic axis
-_AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "#c3cad4", "automargin": True}
+_TARGET_LINE = {"color": ORANGE, "width": 1.5, "dash": "dash"}
+_AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "#c3cad4", "automargin": True, "title_font": {"size": 13}}
 
 
 def _layout(figure: go.Figure, height: int, **layout: object) -> go.Figure:
@@ -55,14 +57,30 @@ def hover_text(trial: Trial) -> str:
     return "<br>".join([first, *(html.escape(line) for line in others)])
 
 
-def accuracy_view(trials: list[Trial]) -> tuple[float, float]:
-    """Range of the accuracy axis at first: all trials but those far below the rest."""
-    accuracies = [t.accuracy or 0.0 for t in trials]
-    low, high = np.quantile(accuracies, (0.25, 0.75)).tolist()
-    floor = max(min(accuracies), low - _FENCE * (high - low))
-    ceiling = max(accuracies)
+def first_view(values: Sequence[float], shown: Sequence[float] = ()) -> tuple[float, float]:
+    """Range of an axis at first: all `values` but those far below the rest, unless they are among `shown`."""
+    low, high = np.quantile(values, (0.25, 0.75)).tolist()
+    floor = min([max(min(values), low - _FENCE * (high - low)), *shown])
+    ceiling = max(values)
     margin = 0.06 * (ceiling - floor) or 0.01
     return floor - margin, ceiling + margin
+
+
+def accuracy_view(record: RunRecord) -> tuple[float, float]:
+    """Range of the accuracy axis at first, the winner in it; needs a successful trial."""
+    winner = record.winner
+    return first_view([t.accuracy or 0.0 for t in record.networks], [winner.accuracy or 0.0] if winner else [])
+
+
+def _percent_ticks(view: tuple[float, float]) -> str:
+    return ".0%" if view[1] - view[0] > 0.08 else ".1%"
+
+
+def _latency_scale(latencies: Sequence[float]) -> dict[str, object]:
+    if max(latencies) <= _LOG_RANGE * min(latencies):
+        return {}
+    ticks = [mantissa * 10.0**exponent for exponent in range(-3, 5) for mantissa in (1, 1.5, 2, 3, 5, 7)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _equal_reward(record: RunRecord, winner: Trial, latencies: list[float]) -> go.Scatter:
@@ -137,23 +155,22 @@ def pareto_figure(record: RunRecord) -> go.Figure | None:
             ),
         ]
     )
-    figure.add_vline(
-        x=target_ms,
-        line={"color": ORANGE, "width": 1.5, "dash": "dash"},
-        annotation={"text": f"target {target_ms:.2f} ms", "font": {"color": ORANGE}, "yshift": 18, "xanchor": "center"},
-        annotation_position="top",
+    scale = _latency_scale(latencies)
+    figure.add_shape(type="line", x0=target_ms, x1=target_ms, yref="paper", y0=0, y1=1, line=_TARGET_LINE)
+    figure.add_annotation(
+        text=f"target {target_ms:.2f} ms",
+        x=math.log10(target_ms) if scale else target_ms,  # unlike shapes, annotations lie where the logarithm says
+        yref="paper",
+        y=1,
+        yanchor="bottom",
+        showarrow=False,
+        font={"color": ORANGE},
     )
-    wide = max(latencies) > _LOG_RANGE * min(latencies)
-    ticks = {"type": "log", "dtick": "D2", "ticksuffix": " "} if wide else {}
-    figure.update_yaxes(title="held-out accuracy", tickformat=".0%" if _is_wide(trials) else ".1%", range=accuracy_view(trials))
-    figure.update_xaxes(title="latency in ms" + (", logarithmic" if wide else ""), **ticks)
+    view = accuracy_view(record)
+    figure.update_yaxes(title="held-out accuracy", tickformat=_percent_ticks(view), range=view)
+    figure.update_xaxes(title="latency in ms" + (", logarithmic" if scale else ""), **scale)
     legend = {"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0}
     return _layout(figure, 560, legend=legend, margin={"l": 10, "r": 10, "t": 40, "b": 10})
-
-
-def _is_wide(trials: list[Trial]) -> bool:
-    low, high = accuracy_view(trials)
-    return high - low > 0.08
 
 
 def trials_figure(record: RunRecord) -> go.Figure | None:
@@ -164,7 +181,11 @@ def trials_figure(record: RunRecord) -> go.Figure | None:
     numbers = [t.number for t in done]
     rewards = pd.Series([t.reward for t in done])
     window = max(5, len(done) // 8)
-    titles = ("reward, and the best so far", f"accuracy, and the median of the last {window}", "latency in ms, likewise")
+    titles = (
+        "reward, and the best so far",
+        f"accuracy, and the median of the last {window}",
+        "latency in ms, likewise",
+    )
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=titles)
     columns = (
         (rewards, rewards.cummax(), "hv", BLUE),
@@ -176,14 +197,23 @@ def trials_figure(record: RunRecord) -> go.Figure | None:
         trend = values.rolling(window, min_periods=1).median() if best is None else best
         marker = {"size": 6, "color": colour, "opacity": 0.45}
         template = "%{text}<extra></extra>"
-        points = go.Scatter(x=numbers, y=list(values), mode="markers", marker=marker, text=texts, hovertemplate=template)
+        points = go.Scatter(
+            x=numbers, y=list(values), mode="markers", marker=marker, text=texts, hovertemplate=template
+        )
         line = {"color": colour, "width": 2.5, "shape": shape}
         figure.add_trace(points, row=row, col=1)
-        figure.add_trace(go.Scatter(x=numbers, y=list(trend), mode="lines", line=line, hoverinfo="skip"), row=row, col=1)
-    figure.update_layout(shapes=[_lost(t.number, row) for t in record.trials if t.status == "failed" for row in (1, 2, 3)])
-    figure.add_hline(y=record.objective.target_ms, line={"color": ORANGE, "width": 1, "dash": "dash"}, row=3, col=1)
+        figure.add_trace(
+            go.Scatter(x=numbers, y=list(trend), mode="lines", line=line, hoverinfo="skip"), row=row, col=1
+        )
+    figure.update_layout(
+        shapes=[_lost(t.number, row) for t in record.trials if t.status == "failed" for row in (1, 2, 3)]
+    )
+    figure.add_hline(y=record.objective.target_ms, line=_TARGET_LINE, row=3, col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 13, "color": MUTED})
-    figure.update_yaxes(tickformat=".0%", row=2, col=1)
+    accuracies = first_view([t.accuracy or 0.0 for t in done])
+    figure.update_yaxes(range=first_view(list(rewards)), row=1, col=1)
+    figure.update_yaxes(range=accuracies, tickformat=_percent_ticks(accuracies), row=2, col=1)
+    figure.update_yaxes(**_latency_scale([t.latency_ms or math.inf for t in done]), row=3, col=1)
     figure.update_xaxes(title="trial", row=3, col=1)
     return _layout(figure, 640, showlegend=False)
 
@@ -224,6 +254,12 @@ def _dot(name: str, span: tuple[float, float, float], colour: str) -> go.Scatter
         y=[name],
         mode="markers",
         marker={"size": 10, "color": colour},
-        error_x={"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low], "color": colour},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [high - value],
+            "arrayminus": [value - low],
+            "color": colour,
+        },
         hovertemplate=f"{name}<br>%{{x}}<br>95 % interval {low:.4g} to {high:.4g}<extra></extra>",
     )

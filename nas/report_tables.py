@@ -47,7 +47,7 @@ def latency_text(latency: Latency | None) -> str:
 def front_table(record: RunRecord) -> TextTable:
     """The Pareto front, fastest first."""
     return TextTable(
-        ("trial", "accuracy", "latency (95 % interval)", "MACs", "params", "reward"),
+        ("trial", "accuracy", "latency", "MACs", "params", "reward"),
         tuple(
             (
                 str(t.number),
@@ -75,5 +75,5 @@ def final_table(record: RunRecord) -> TextTable:
         rows.append(
             (finalist.name, accuracy, latency_text(latency), ratio, millions(finalist.macs), millions(finalist.params))
         )
-    headings = ("network", "test accuracy (95 % interval)", "latency (95 % interval)", "x winner", "MACs", "params")
+    headings = ("network", "test accuracy", "latency", "x winner", "MACs", "params")
     return TextTable(headings, tuple(rows))

@@ -1,0 +1,113 @@
+"""The top of a report: what was searched, where, how it ended, and what to be wary of."""
+
+from __future__ import annotations
+
+from html import escape
+
+from nas.report_record import RunRecord, measured
+from nas.report_tables import duration, latency_text, millions, percent
+from search_spaces.arch import ArchSpec
+
+SHOWN_REASONS = 6
+
+
+def headline(record: RunRecord) -> str:
+    """Title, warnings, tiles, facts."""
+    badge = (
+        '<span class="badge">finished</span>' if record.is_finished else '<span class="badge open">unfinished</span>'
+    )
+    lead = f"Architecture search for {record.config.data.source} at {record.objective.target_ms:.2f} ms"
+    return (
+        f"<header><h1>{escape(record.name)}{badge}</h1><p class='lead'>{escape(lead)}</p></header>"
+        f"{_warnings(record)}{_tiles(record)}<div class='card'><dl>{_facts(record)}</dl></div>"
+    )
+
+
+def _warnings(record: RunRecord) -> str:
+    boxes = []
+    if not record.networks:
+        boxes.append("<b>No trial has succeeded so far.</b>")
+    if record.failures:
+        shown = record.failures[:SHOWN_REASONS]
+        reasons = "".join(f"<li>{number} x {escape(reason)}</li>" for reason, number in shown)
+        left = len(record.failures) - len(shown)
+        more = f"<li>and {left} more reasons in trials.jsonl</li>" if left else ""
+        boxes.append(f"<b>{record.num_failed} of {record.num_distinct} networks failed.</b><ul>{reasons}{more}</ul>")
+    if record.spread.warning:
+        boxes.append(escape(record.spread.warning))
+    return "".join(f'<div class="warning" role="note">{box}</div>' for box in boxes)
+
+
+def _tiles(record: RunRecord) -> str:
+    winner, final = record.winner, record.final_winner
+    tiles = []
+    if winner and winner.accuracy is not None:
+        tiles += [
+            (f"{winner.reward:.4f}", "best reward", f"trial {winner.number}"),
+            (percent(winner.accuracy), "held-out accuracy", "in the search"),
+        ]
+        latency = (measured(final) if final else None) or winner.latency
+        if latency and latency.status != "failed":
+            low, high = latency.interval_ms
+            tiles.append((f"{latency.latency_ms:.2f} ms", "latency", f"95 %: {low:.2f} to {high:.2f}"))
+    if final:
+        low, high = final.accuracy_interval
+        tiles.append((percent(final.accuracy), "test accuracy", f"95 %: {100 * low:.1f} to {100 * high:.1f}"))
+    if winner:
+        pixels = record.config.latency.resolution
+        tiles += [
+            (millions(winner.macs), "multiply-adds", f"at {pixels} px"),
+            (millions(winner.params), "parameters", f"{record.config.latency.num_classes} classes"),
+        ]
+    cells = (
+        f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b><span>{escape(more)}</span></div>'
+        for value, label, more in tiles
+    )
+    return f'<div class="tiles">{"".join(cells)}</div>' if tiles else ""
+
+
+def _facts(record: RunRecord) -> str:
+    config, winner = record.config, record.winner
+    trials = f"{record.num_distinct} of {config.trials} distinct networks, {record.num_failed} of them failed; "
+    trials += f"{record.num_rejected} suggestions rejected by constraints, {record.num_repeats} repeats"
+    facts = [
+        ("Data set", f"{config.data.source}, trained at {config.data.resolution} px"),
+        ("Device", _device(record)),
+        ("Target", f"{record.objective.target_ms:.3f} ms ({config.objective.target})"),
+        ("Reward", _reward(record)),
+        ("Controller", f"{config.controller.name}, seed {config.seed}, space {config.space}"),
+        ("Trials", trials),
+        ("Wall time", duration(record.wall_s) if record.wall_s is not None else "nothing finished yet"),
+    ]
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+    if winner:
+        state = "Winner" if record.winner_number is not None else "Best so far"
+        at = escape(f"trial {winner.number}: reward {winner.reward:.4f}, {latency_text(winner.latency)}")
+        rows += f"<dt>{state}</dt><dd>{at}<br>{arch_blocks(winner.arch)}</dd>"
+    return rows
+
+
+def arch_blocks(arch: ArchSpec) -> str:
+    """An architecture string that wraps between blocks."""
+    return "<code>" + " ".join(f"<span>{escape(block)}</span>" for block in str(arch).split()) + "</code>"
+
+
+def _device(record: RunRecord) -> str:
+    device = record.environment["calibration"]["device"]
+    section = record.config.latency
+    if device is None:
+        return f"latencies recorded in {section.run}"
+    threads = f"{device['num_threads']} thread" + ("s" if device["num_threads"] != 1 else "")
+    return (
+        f"{device['cpu']} ({device['num_cores']} cores, {device['machine']}), ONNX Runtime {device['onnxruntime']}, "
+        f"{threads}, batch {device['batch']}, {device['dtype']}, {section.resolution} px"
+    )
+
+
+def _reward(record: RunRecord) -> str:
+    objective = record.objective
+    if objective.form == "absolute":
+        return f"accuracy - {-objective.beta:g} x |latency / target - 1|"
+    if objective.alpha == objective.beta:
+        return f"accuracy x (latency / target)^{objective.beta:g}"
+    return f"accuracy x (latency / target)^w, w = {objective.alpha:g} up to the target, {objective.beta:g} above"
