@@ -87,6 +87,7 @@ def search_command(
 
     [bold]nas search --data photos/ --set objective.target=3.5ms --set evaluator.training.flip=true[/bold]
     """
+    from nas.images import load_images
     from nas.report import print_summary, write_report
     from nas.run import Run
     from nas.search import SearchInterruptedError, resolved, search
@@ -96,14 +97,17 @@ def search_command(
         if out is not None or data is not None or assignments:
             raise UserError("--resume continues a run as it began; leave out --out, --data and --set")
         run = Run(resume)
+        images = load_images(run.config)
     else:
         from nas.config import find_recipe, load_config
 
         overrides = list(assignments or []) + ([f"data.source={json.dumps(_absolute(data))}"] if data else [])
-        run = Run.create(resolved(load_config(config, overrides)), find_recipe(config).stem, out)
+        recipe = load_config(config, overrides)
+        images = load_images(recipe)
+        run = Run.create(resolved(recipe, images), find_recipe(config).stem, out)
     with run:
         try:
-            search(run, console, ray_address)
+            search(run, images, console, ray_address)
         except (KeyboardInterrupt, SearchInterruptedError):
             console.print(
                 f"interrupted; continue with: nas search --resume {run.folder}", highlight=False, soft_wrap=True
@@ -116,7 +120,7 @@ def search_command(
 def _absolute(spec: str) -> str:
     # A run is resumed from anywhere, so it must not depend on the folder it was started in
     path = os.path.expanduser(spec)
-    return os.path.abspath(path) if os.path.exists(path) else spec
+    return os.path.abspath(path) if spec != "digits" and os.path.exists(path) else spec
 
 
 @app.command("report")

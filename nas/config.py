@@ -99,11 +99,16 @@ class LatencySection(Section):
 
     name: Literal["measure", "recorded"] = "measure"
     resolution: int = Field(224, ge=8, description="deployment resolution in pixels")
-    num_classes: Positive = Field(1000, description="classes of the measured network")
+    num_classes: Positive | None = Field(None, description="classes of the measured network; default: the data's")
     reference: str = Field("mobilenet_v2", description="network that ratios refer to")
     half_width: float = Field(0.007, gt=0, lt=1, description="aimed half-width of the 95 % interval of the ratio")
     budget_s: float = Field(3.0, gt=0, description="longest measurement of one network")
     run: str | None = Field(None, description="recorded: the run folder whose latencies to use")
+
+    @property
+    def num_outputs(self) -> int:
+        """Classes of the measured network; ImageNet's 1000 where neither recipe nor data say."""
+        return self.num_classes or 1000
 
 
 class ControllerSection(Section):
@@ -184,7 +189,7 @@ def find_recipe(name: str) -> Path:
         UserError: neither.
     """
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, leaves the home of an unknown user alone
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, takes any text for an answer
         return path
     recipes = shipped_recipes()
     for candidate in (name, f"{name}.yaml"):

@@ -48,9 +48,9 @@ def load_dataset(spec: str, *, image_size: int | None = None) -> Dataset:
     if spec == "digits":
         return _load_digits()
     path = Path(os.path.expanduser(spec))  # unlike Path.expanduser, leaves the home of an unknown user alone
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, takes any text for an answer
         return load_image_folder(path, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"data set {spec!r}: no such file or folder; allowed are {SPECS}")
     if path.suffix.lower() != ".npz":
         raise DataError(f"data set {spec!r}: not a .npz file; allowed are {SPECS}")

@@ -107,6 +107,7 @@ def train_finalists(
     measure: Callable[[ArchSpec], Latency | None],
     training: ImageSet,
     test: ImageSet,
+    num_classes: int,
     config: Config,
     folder: Path,
     finished: Callable[[str], None],
@@ -118,6 +119,7 @@ def train_finalists(
         measure: latency of one of them, or None; called while nothing trains.
         training: the whole training split, held-out images included.
         test: the test split; each network reads it once.
+        num_classes: of the data set.
         config: the recipe and resources.
         folder: keeps ``NAME.json`` and ``NAME.safetensors`` of each finished network, so that a killed run goes on.
         finished: told the name of each network that is done.
@@ -128,7 +130,6 @@ def train_finalists(
     assert config.final is not None
     folder.mkdir(exist_ok=True)
     recipe = TrainingRecipe(**config.final.training.model_dump())
-    num_classes = int(max(training.labels.max(), test.labels.max())) + 1
     waiting = {name: arch for name, arch in networks.items() if not (folder / f"{name}.json").is_file()}
     latencies = {name: measure(arch) for name, arch in waiting.items()}
     shared = ray.put(training), ray.put(test)

@@ -22,7 +22,7 @@ def resolve_network(text: str) -> ArchSpec:
     if text in ZOO:
         return ZOO[text]
     path = Path(os.path.expanduser(text))  # unlike Path.expanduser, leaves the home of an unknown user alone
-    if path.suffix == ".json" or (len(text) < 256 and path.is_file()):
+    if path.suffix == ".json" or os.path.isfile(path):
         return _read(path)
     if "_" in text and any(character.isdigit() for character in text) and text[:1] in "rs":
         try:

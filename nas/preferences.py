@@ -92,7 +92,7 @@ def learned_preferences(config: Config, trials: list[Trial], num_proposals: int 
     controller = build_controller(config.controller.name, space.choices, config.seed, config.controller.options)
 
     def counts(arch: ArchSpec) -> Counts:
-        return count(lower(arch, config.latency.resolution, config.latency.num_classes))
+        return count(lower(arch, config.latency.resolution, config.latency.num_outputs))
 
     study = Study(
         space=space,

@@ -88,7 +88,7 @@ class MeasuringActor:
         self._meter = MeteredLatency(
             resolve_network(section.reference),
             resolution=section.resolution,
-            num_classes=section.num_classes,
+            num_classes=section.num_outputs,
             core=core,
             settings=MeterSettings(goal=Goal(half_width=section.half_width), budget_s=section.budget_s),
             reference_ms=reference_ms,

@@ -57,7 +57,7 @@ def _tiles(record: RunRecord) -> str:
         pixels = record.config.latency.resolution
         tiles += [
             (millions(winner.macs), "multiply-adds", f"at {pixels} px"),
-            (millions(winner.params), "parameters", f"{record.config.latency.num_classes} classes"),
+            (millions(winner.params), "parameters", f"{record.config.latency.num_outputs} classes"),
         ]
     cells = (
         f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b><span>{escape(more)}</span></div>'

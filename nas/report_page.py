@@ -128,10 +128,10 @@ def _layers(record: RunRecord) -> str:
     if record.winner is None:
         return "<p class='note'>No trial has succeeded so far.</p>"
     section = record.config.latency
-    costs = layer_costs(record.winner.arch, section.resolution, section.num_classes, record.kernels_us)
+    costs = layer_costs(record.winner.arch, section.resolution, section.num_outputs, record.kernels_us)
     total_us = sum(cost.time_us or 0.0 for cost in costs)
     headings = ["layer", "kind", "kernel", "stride", "output", "params", "MACs", "share of MACs"]
-    note = f"At {section.resolution} px and {section.num_classes} classes, as it was measured."
+    note = f"At {section.resolution} px and {section.num_outputs} classes, as it was measured."
     if total_us:
         headings.append("share of latency")
         note += f" Times are of the operations under the profiler, {total_us / 1000:.2f} ms in all."

@@ -63,9 +63,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, _lock(folder))
             self._trials = stack.enter_context(JsonLines(folder / "trials.jsonl", TRIALS_FORMAT, TRIALS_VERSION))
-            self._latencies = stack.enter_context(
-                JsonLines(folder / "latency.jsonl", LATENCY_FORMAT, LATENCY_VERSION)
-            )
+            self._latencies = stack.enter_context(JsonLines(folder / "latency.jsonl", LATENCY_FORMAT, LATENCY_VERSION))
             finished = {record["number"] for record in self._trials.records}
             # A kill between the two files leaves a measurement without its trial; the trial will be run again.
             self._latencies.keep(lambda record: record["trial"] is None or record["trial"] in finished)

@@ -18,13 +18,11 @@ from latency.cores import available_cores
 from latency.latency import Latency
 from latency.measurement import Measurement
 from latency.measuring_lock import is_measuring
-from nas import data
 from nas.config import Config
-from nas.data_tensors import prepare
-from nas.dataset import Dataset
 from nas.errors import UserError
-from nas.evaluator import Evaluator, ProxyTrainer, RecordedEvaluator, check_recorded_run
+from nas.evaluator import Evaluator, RecordedEvaluator, check_recorded_run
 from nas.finale import WINNER, Finalist, check_baselines, export, train_finalists
+from nas.images import Images
 from nas.network import resolve_network
 from nas.objective import Target
 from nas.progress import SearchProgress
@@ -33,7 +31,6 @@ from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
 from nas.recorded_latency import RecordedLatency
 from nas.run import Calibration, Run, write_json
 from nas.study import Constraints, ReplayError, Study
-from nas.training import ImageSet, TrainingRecipe
 from nas.trial import Trial, best_trial
 from search_spaces.arch import ArchSpec
 from search_spaces.count import Counts, count
@@ -48,34 +45,8 @@ class SearchInterruptedError(Exception):
     """Ctrl-C: the run can be resumed."""
 
 
-@dataclass(frozen=True)
-class _Data:
-    """A data set, and its training split at the training resolution."""
-
-    dataset: Dataset
-    training: ImageSet
-    test: ImageSet
-
-    @classmethod
-    def load(cls, config: Config) -> _Data:
-        section = config.data
-        dataset = data.load_dataset(section.source, image_size=section.resolution)
-        if section.num_train or section.num_test:
-            dataset = data.subset(dataset, section.num_train, section.num_test, config.seed)
-        return cls(dataset, prepare(dataset, section.resolution), prepare(dataset, section.resolution, "test"))
-
-    def evaluator(self, config: Config) -> ProxyTrainer:
-        split = data.holdout_split(self.dataset.y_train, config.data.holdout, config.seed)
-        return ProxyTrainer(
-            self.training.select(torch.from_numpy(split.train)),
-            self.training.select(torch.from_numpy(split.holdout)),
-            TrainingRecipe(**config.evaluator.training.model_dump()),
-            self.dataset.num_classes,
-        )
-
-
-def resolved(config: Config) -> Config:
-    """`config` with this machine's concurrency, and everything checked that can be without starting anything.
+def resolved(config: Config, images: Images | None) -> Config:
+    """`config` complete: this machine's concurrency, the data's number of classes; checked as far as can be without a start.
 
     Raises:
         UserError: a value that cannot work.
@@ -97,18 +68,21 @@ def resolved(config: Config) -> Config:
     except ValueError as error:
         raise UserError(f"controller: {error}") from None
     concurrency = config.concurrency or max(1, cpus // config.cpus_per_trial)
-    return config.model_copy(update={"concurrency": concurrency})
+    num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
+    latency = config.latency.model_copy(update={"num_classes": num_classes})
+    return config.model_copy(update={"concurrency": concurrency, "latency": latency})
 
 
 def _baselines(config: Config) -> list[str]:
     return list(config.final.baselines) if config.final else []
 
 
-def search(run: Run, console: Console, ray_address: str | None = None) -> list[Finalist]:
+def search(run: Run, images: Images | None, console: Console, ray_address: str | None = None) -> list[Finalist]:
     """Carry a run to its end, from wherever it is.
 
     Args:
-        run: new, or one that was interrupted.
+        run: new, or one that was interrupted; its configuration resolved.
+        images: what `load_images` gives for it.
         console: shows progress.
         ray_address: of a cluster to join; None starts Ray on this machine.
 
@@ -121,8 +95,6 @@ def search(run: Run, console: Console, ray_address: str | None = None) -> list[F
     """
     torch.set_num_threads(1)  # the controller's small networks only lose by more, and the cores are for the trials
     config = run.config
-    needs_data = config.evaluator.name == "train" or config.final is not None
-    images = _Data.load(config) if needs_data else None
     with contextlib.ExitStack() as stack:
         num_cpus = (config.concurrency or 1) * config.cpus_per_trial
         cluster = stack.enter_context(ray_cluster(ray_address, num_cpus))
@@ -137,7 +109,7 @@ class _Session:
     """A run in progress: its parts, alive."""
 
     run: Run
-    images: _Data | None
+    images: Images | None
     cluster: Cluster
     console: Console
     meter: Any  # handle of the measuring actor, or None
@@ -150,7 +122,7 @@ class _Session:
 
     def counts(self, arch: ArchSpec) -> Counts:
         section = self.config.latency
-        return count(lower(arch, section.resolution, section.num_classes))
+        return count(lower(arch, section.resolution, section.num_outputs))
 
     def run_trials(self) -> list[Trial]:
         config = self.config
@@ -238,6 +210,7 @@ class _Session:
                 self.measure,
                 images.training,
                 images.test,
+                images.dataset.num_classes,
                 config,
                 run.folder / "final",
                 lambda name: self.console.print(f"trained {name}", highlight=False),
@@ -262,7 +235,7 @@ class _Session:
 
 
 @contextlib.contextmanager
-def _session(run: Run, images: _Data | None, cluster: Cluster, console: Console) -> Iterator[_Session]:
+def _session(run: Run, images: Images | None, cluster: Cluster, console: Console) -> Iterator[_Session]:
     """The parts of a run, with latency calibrated, or checked against the calibration that the run began with."""
     config, frozen = run.config, run.calibration()
     fingerprint = images.dataset.fingerprint if images else None

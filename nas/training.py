@@ -87,7 +87,7 @@ class TrainingRecipe:
         """Learning rate of a step, counted from 0."""
         warmup = self.warmup_epochs * steps_per_epoch
         if step < warmup:
-            return self.learning_rate * (step + 1) / warmup
+            return self.learning_rate * min(1.0, (step + 1) / warmup)  # warmup need not be whole
         total = self.epochs * steps_per_epoch
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 

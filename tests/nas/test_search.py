@@ -39,7 +39,7 @@ SMALL = [
 REAL = [
     *("--set", "data.num_train=300", "--set", "data.num_test=100"),
     *("--set", "evaluator.training.epochs=1"),
-    *("--set", "latency.resolution=64", "--set", "latency.budget_s=1.0"),
+    *("--set", "latency.resolution=64", "--set", "latency.num_classes=10", "--set", "latency.budget_s=1.0"),
     *("--set", "final.baselines=[mobilenet_v3_small]", "--set", "final.training.epochs=1"),
 ]
 
