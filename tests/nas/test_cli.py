@@ -1,0 +1,270 @@
+"""The command line without a search: what each command prints where, and how it refuses."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nas
+from nas.cli import main
+from nas.errors import UserError
+from search_spaces.arch_json import arch_to_json
+from search_spaces.zoo import ZOO
+
+Result = namedtuple("Result", "code out err")
+NETWORK_KEYS = {"name", "arch", "params", "macs", "resolution", "num_classes"}
+ROOT = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("RAY_USAGE_STATS_ENABLED", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "RAY_AIR_NEW_OUTPUT"):
+        monkeypatch.setenv(name, os.environ.get(name, "0"))  # which `main` sets, if it is not set
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """`nas ARGUMENTS` in this process."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return Result(code, *capfd.readouterr())
+
+    return run
+
+
+def elsewhere(*arguments):
+    """`nas ARGUMENTS` in a process of its own."""
+    command = [sys.executable, "-m", "nas.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def refusal(result):
+    """The one line of a user error."""
+    assert result.code == 2
+    assert result.out == ""
+    (line,) = result.err.splitlines()
+    assert line.startswith("nas: ")
+    return line.removeprefix("nas: ")
+
+
+def test_version(run):
+    assert run("--version") == (0, f"nas {nas.__version__}\n", "")
+
+
+def test_help_names_the_commands(run):
+    result = run("--help")
+    assert result.code == 0
+    assert all(word in result.out for word in ("search", "report", "zoo", "latency", "data", "--version"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["zoo", "nonsense"],
+        ["zoo", "show"],
+        ["zoo", "list", "--nonsense"],
+        ["zoo", "list", "--resolution", "7"],
+        ["zoo", "list", "--resolution", "many"],
+        ["zoo", "list", "--num-classes", "0"],
+        ["search", "extra"],
+        ["latency", "measure"],
+        ["data", "info"],
+        ["report"],
+    ],
+)
+def test_usage_errors(run, arguments):
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert "Usage: nas" in err
+    assert "Traceback" not in err
+
+
+def test_zoo_list(run):
+    code, out, err = run("zoo", "list", "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [row["name"] for row in rows] == list(ZOO)
+    assert all(set(row) == NETWORK_KEYS for row in rows)
+    table = run("zoo", "list")
+    assert table.code == 0
+    for row in rows:
+        (line,) = [line for line in table.out.splitlines() if f" {row['name']} " in line]
+        assert f"{row['params']:,}" in line
+        assert f"{row['macs']:,}" in line
+
+
+def test_zoo_show(run):
+    code, out, err = run("zoo", "show", "mobilenet_v2", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "name": "mobilenet_v2",
+        "arch": str(ZOO["mobilenet_v2"]),
+        "params": 3_504_872,
+        "macs": 300_774_272,
+        "resolution": 224,
+        "num_classes": 1000,
+    }
+
+
+def test_zoo_show_as_people_read_it(run):
+    code, out, err = run("zoo", "show", "mobilenet_v2")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:3] == [
+        "mobilenet_v2",
+        str(ZOO["mobilenet_v2"]),
+        "3,504,872 params, 300,774,272 MACs at 224 px",
+    ]
+    assert " stem " in out
+    assert "32x112x112" in out
+
+
+def test_other_resolutions_and_classes(run):
+    row = json.loads(run("zoo", "show", "mobilenet_v2", "--json", "--resolution", 112, "--num-classes", 10).out)
+    assert row["params"] == 3_504_872 - 1281 * 990
+    assert (row["resolution"], row["num_classes"]) == (112, 10)
+    assert row["macs"] < 0.3 * 300_774_272
+
+
+def test_a_network_may_be_a_string_or_a_file(run):
+    arch = ZOO["mobilenet_v2"]
+    Path("mine.json").write_text(json.dumps(arch_to_json(arch)))
+    named = run("zoo", "show", "mobilenet_v2", "--json")
+    assert run("zoo", "show", str(arch), "--json") == run("zoo", "show", "mine.json", "--json") == named
+    other = json.loads(run("zoo", "show", "r1_k3_s11_e1_i32_o16", "--json").out)
+    assert other["name"] == other["arch"] == "r1_k3_s11_e1_i32_o16"
+
+
+def test_what_is_no_network_in_a_process_of_its_own():
+    assert refusal(elsewhere("zoo", "show", "nonsense")).startswith("'nonsense': neither a network (mobilenet_v2, ")
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("nonsense", "'nonsense': neither a network (mobilenet_v2, "),
+        ("r1_k4_s11_e1_i32_o16", "architecture: kernel 4: must be odd and positive"),
+        ("nope.json", "nope.json: No such file or directory"),
+    ],
+)
+def test_what_is_no_network(run, arch, message):
+    assert refusal(run("zoo", "show", arch)).startswith(message)
+    assert refusal(run("latency", "measure", "mobilenet_v2", arch, "--json")).startswith(message)
+    assert refusal(run("latency", "measure", "mobilenet_v2", "--reference", arch)).startswith(message)
+
+
+def test_data_info(run):
+    code, out, err = run("data", "info", "digits", "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert (document["num_train"], document["num_test"], document["num_classes"]) == (1437, 360, 10)
+    assert document["class_names"] == list("0123456789")
+    table = run("data", "info", "digits")
+    assert table.code == 0
+    assert "a5d88b34f728071a" in table.out
+
+
+@pytest.mark.parametrize("spec", ["missing.npz", "nowhere", "~no-such-user/x.npz", "x" * 300])
+def test_data_that_is_not_there(run, spec):
+    message = refusal(run("data", "info", spec, "--json"))
+    assert (
+        message
+        == f"data set {spec!r}: no such file or folder; allowed are digits, a .npz file, or a folder with "
+        + ("train/CLASS/* and val/CLASS/*")
+    )
+
+
+def test_data_that_cannot_be_used(run):
+    np.savez("odd.npz", x_train=np.zeros(3))
+    assert "odd.npz" in refusal(run("data", "info", "odd.npz"))
+
+
+def test_measuring_prints_json_and_nothing_else():
+    result = elsewhere("latency", "measure", "mobilenet_v3_small", "--json", "--resolution", 64)
+    assert result.code == 0, result.err
+    (row,) = json.loads(result.out)  # fails on anything else on standard output
+    assert set(row) - {"reason"} == {"arch", "latency_ms", "interval_ms", "ratio", "status"}
+    assert row["arch"] == "mobilenet_v3_small"
+    assert row["status"] in ("ok", "wide", "unstable")  # however busy the machine is
+    low, high = row["interval_ms"]
+    assert 0 < low <= row["latency_ms"] <= high
+    assert 0 < row["ratio"] < math.inf
+    assert (row.get("reason") is None) == (row["status"] == "ok")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--config", "nope.yaml"],
+            "recipe 'nope.yaml': no such file, and none of the shipped ones: mnas_large.yaml, ",
+        ),
+        (["--set", "trials=0"], "trials = 0: input should be greater than or equal to 1"),
+        (["--set", "trials=many"], "trials = 'many': input should be a valid integer"),
+        (["--set", "trials"], "--set trials: write key=value"),
+        (["--set", "objective.target=0ms"], "target '0ms': must be positive and finite"),
+        (["--set", "objective.target=3.5"], "objective.target = 3.5: input should be a valid string"),
+        (["--set", "objective.target=1x nonsense"], "'nonsense': neither a network (mobilenet_v2, "),
+        (["--set", "latency.reference=nonsense"], "'nonsense': neither a network (mobilenet_v2, "),
+        (["--set", "final.baselines=[mnasnet_a1, mnasnet_a1]"], "names must differ from each other"),
+        (["--set", "controller.name=ppo2"], "controller: unknown controller 'ppo2'; allowed: ['random', 'ppo']"),
+        (["--set", "controller.options.lr=3"], "controller: controller 'ppo' has no options ['lr']; allowed: "),
+        (["--set", "cpus_per_trial=4096"], "cpus_per_trial = 4096: this machine has "),
+        (["--set", "latency.name=recorded"], "recorded accuracies and latencies need the run that recorded them"),
+        (["--set", "latency={name: recorded, run: nope}"], "nope: not a run folder (no trials.jsonl)"),
+        (["--data", "missing.npz"], "data set 'missing.npz': no such file or folder; allowed are digits, "),
+        (["--data", "~no-such-user/x"], "data set '~no-such-user/x': no such file or folder; allowed are digits, "),
+        (
+            ["--resume", "run", "--out", "other"],
+            "--resume continues a run as it began; leave out --out, --data and --set",
+        ),
+        (["--resume", "run", "--data", "digits"], "--resume continues a run as it began"),
+        (["--resume", "run", "--set", "trials=3"], "--resume continues a run as it began"),
+        (["--resume", "run"], "run: not a run folder (no config.yaml); runs here: none"),
+    ],
+)
+def test_searches_that_are_refused_before_anything_is_made(run, arguments, message):
+    assert message in refusal(run("search", *arguments))
+    assert list(Path().iterdir()) == []
+
+
+def test_an_existing_folder_is_not_overwritten(run):
+    Path("mine").mkdir()
+    Path("mine/config.yaml").write_text("trials: 3")
+    message = refusal(run("search", "--out", "mine"))
+    assert message == "mine exists; choose another --out, or continue it with --resume mine"
+    assert list(Path("mine").iterdir()) == [Path("mine/config.yaml")]
+    assert Path("mine/config.yaml").read_text() == "trials: 3"
+
+
+def test_a_search_is_told_where_its_data_is_from_anywhere(run, monkeypatch):
+    """A relative --data is resolved; `digits` is the set even beside a folder of that name."""
+    sources = []
+
+    def stop(config):
+        sources.append(config.data.source)
+        raise UserError("seen enough")
+
+    monkeypatch.setattr("nas.images.load_images", stop)
+    Path("digits").mkdir()
+    Path("photos").mkdir()
+    for spec in ("digits", "./digits", "photos", "nowhere"):
+        assert refusal(run("search", "--data", spec)) == "seen enough"
+    assert sources == ["digits", str(Path("digits").absolute()), str(Path("photos").absolute()), "nowhere"]
