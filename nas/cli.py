@@ -89,20 +89,21 @@ def search_command(
     """
     from nas.images import load_images
     from nas.report import print_summary, write_report
-    from nas.run import Run
-    from nas.search import SearchInterruptedError, resolved, search
+    from nas.run import Run, read_config
+    from nas.search import SearchInterruptedError, check, resolved, search
 
     console = Console()
     if resume is not None:
         if out is not None or data is not None or assignments:
             raise UserError("--resume continues a run as it began; leave out --out, --data and --set")
+        images = load_images(read_config(resume))
         run = Run(resume)
-        images = load_images(run.config)
     else:
         from nas.config import find_recipe, load_config
 
-        overrides = list(assignments or []) + ([f"data.source={json.dumps(_absolute(data))}"] if data else [])
+        overrides = list(assignments or []) + ([f"data.source={json.dumps(data)}"] if data else [])
         recipe = load_config(config, overrides)
+        check(recipe)
         images = load_images(recipe)
         run = Run.create(resolved(recipe, images), find_recipe(config).stem, out)
     with run:
@@ -115,12 +116,6 @@ def search_command(
             raise typer.Exit(EXIT_INTERRUPTED) from None
         write_report(run.folder)
         print_summary(run.folder, console)
-
-
-def _absolute(spec: str) -> str:
-    # A run is resumed from anywhere, so it must not depend on the folder it was started in
-    path = os.path.expanduser(spec)
-    return os.path.abspath(path) if spec != "digits" and os.path.exists(path) else spec
 
 
 @app.command("report")

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from nas.errors import UserError
-from nas.training import ImageSet, TrainingRecipe, num_correct, train
+from nas.training import Epoch, ImageSet, TrainingRecipe, num_correct, train
 from nas.trial import read_trials
 from search_spaces.arch import ArchSpec
 from search_spaces.lower import lower
@@ -72,12 +72,18 @@ class ProxyTrainer:
         training, holdout = self._training.to(device), self._holdout.to(device)
         module = build_module(lower(arch, training.images.shape[-1], self._num_classes), seed).to(device)
         samples = 0
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)  # dropout draws from torch's own generator
-            for epoch in train(module, training, self._recipe, seed):
-                samples += epoch.samples
-                accuracy = num_correct(module, holdout) / len(holdout)
-                yield Evaluation(accuracy, epoch.number, samples, time.perf_counter() - started)
+        epochs = train(module, training, self._recipe, seed)
+        while (epoch := _next_epoch(epochs, seed + samples)) is not None:
+            samples += epoch.samples
+            accuracy = num_correct(module, holdout) / len(holdout)
+            yield Evaluation(accuracy, epoch.number, samples, time.perf_counter() - started)
+
+
+def _next_epoch(epochs: Iterator[Epoch], seed: int) -> Epoch | None:
+    # Dropout draws from torch's own generator, which is set for one epoch and put back as it was.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return next(epochs, None)
 
 
 class RecordedEvaluator:

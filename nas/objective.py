@@ -40,8 +40,12 @@ class Objective:
 
     @property
     def failure_reward(self) -> float:
-        """What a failed trial is told: the reward of accuracy 0 at the target, the least that a network can earn there."""
-        return 0.0
+        """What a failed trial is told, so that failing never pays.
+
+        0 in the power form, which no network undercuts. -1 in the absolute form, whose rewards of weak and slow networks
+        are negative but do not lie that deep unless a network is many times too slow.
+        """
+        return -1.0 if self.form == "absolute" else 0.0
 
     def latency_term(self, latency_ms: float) -> float:
         """Latency's part: a factor in the power form, a summand in the absolute one."""

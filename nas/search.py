@@ -45,13 +45,9 @@ class SearchInterruptedError(Exception):
     """Ctrl-C: the run can be resumed."""
 
 
-def resolved(config: Config, images: Images | None) -> Config:
-    """`config` complete: this machine's concurrency, the data's number of classes; checked as far as can be without a start.
-
-    Raises:
-        UserError: a value that cannot work.
-    """
-    cpus = len(available_cores()) or os.cpu_count() or 1
+def check(config: Config) -> None:
+    """Raise UserError for what cannot work, as far as can be told without reading the data or starting anything."""
+    cpus = _num_cpus()
     if config.cpus_per_trial > cpus:
         raise UserError(f"cpus_per_trial = {config.cpus_per_trial}: this machine has {cpus}")
     for name in (config.latency.reference, Target.parse(config.objective.target).network, *_baselines(config)):
@@ -67,10 +63,25 @@ def resolved(config: Config, images: Images | None) -> Config:
         build_controller(config.controller.name, MNASNET.choices, config.seed, config.controller.options)
     except ValueError as error:
         raise UserError(f"controller: {error}") from None
-    concurrency = config.concurrency or max(1, cpus // config.cpus_per_trial)
+
+
+def resolved(config: Config, images: Images | None) -> Config:
+    """`config` complete: this machine's concurrency, the data's number of classes, paths that hold in any folder."""
+    concurrency = config.concurrency or max(1, _num_cpus() // config.cpus_per_trial)
     num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
-    latency = config.latency.model_copy(update={"num_classes": num_classes})
-    return config.model_copy(update={"concurrency": concurrency, "latency": latency})
+    latency = config.latency.model_copy(update={"num_classes": num_classes, "run": _absolute(config.latency.run)})
+    evaluator = config.evaluator.model_copy(update={"run": _absolute(config.evaluator.run)})
+    source = config.data.source if config.data.source == "digits" else _absolute(config.data.source)
+    sections = {"latency": latency, "evaluator": evaluator, "data": config.data.model_copy(update={"source": source})}
+    return config.model_copy(update={"concurrency": concurrency, **sections})
+
+
+def _num_cpus() -> int:
+    return len(available_cores()) or os.cpu_count() or 1
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
 def _baselines(config: Config) -> list[str]:

@@ -56,7 +56,9 @@ def _actors(dashboard: str) -> list[dict[str, str]]:
     # Ray protects its dashboard with a token of the user's, which it makes on first use
     command = [str(Path(sys.executable).with_name("ray")), "get-auth-token", "--generate"]
     token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1]
-    request = urllib.request.Request(f"{dashboard}/api/v0/actors?detail=1", headers={"Authorization": f"Bearer {token}"})
+    request = urllib.request.Request(
+        f"{dashboard}/api/v0/actors?detail=1", headers={"Authorization": f"Bearer {token}"}
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:
         found: list[dict[str, str]] = json.load(answer)["data"]["result"]["result"]
     return found
@@ -89,7 +91,15 @@ def _recorded(finished: Finished, out: Path, *more: str) -> Search:
     run = finished.run
     sources = [f"{section}.{key}" for section in ("evaluator", "latency") for key in ("name=recorded", f"run={run}")]
     return Search(
-        "search", "--out", str(out), *SMALL, *REAL, "--set", "final=null", *(w for s in sources for w in ("--set", s)), *more
+        "search",
+        "--out",
+        str(out),
+        *SMALL,
+        *REAL,
+        "--set",
+        "final=null",
+        *(w for s in sources for w in ("--set", s)),
+        *more,
     )
 
 
