@@ -5,10 +5,11 @@ more. A job is a JSON line, followed by the bytes of its models:
 
     {"kind": "measure", "candidate_bytes": n, "reference_sha256": s, "reference_bytes": m or 0, "settings": {...}, "seed": k}
     {"kind": "profile", "model_bytes": n, "num_runs": r}
+    {"kind": "ping"}
 
 ``reference_bytes`` 0 means the reference of the job before, which stays loaded and warm. The answer is one JSON line:
-``{"pairs": ..., "environment": ...}``, or a trace, or ``{"failed": reason, "model": which}``. The first line that the
-process writes describes it. It ends with its input, and with its parent.
+``{"pairs": ..., "environment": ...}``, or a trace, or ``{"failed": reason, "model": which}``, or ``{}`` to a ping. The
+first line that the process writes describes it. It ends with its input, and with its parent.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class Worker:
                 return self._measure(job, jobs)
             if job["kind"] == "profile":
                 return self._profile(job, jobs)
+            if job["kind"] == "ping":
+                return {}
         except JobError as error:
             return {"failed": str(error), "model": error.model}
         raise ValueError(f"unknown kind of job {job['kind']!r}")

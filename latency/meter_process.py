@@ -114,7 +114,7 @@ class MeterProcess:
         """
         shas = {"candidate_sha256": _sha256(candidate), "reference_sha256": _sha256(reference)}
         with self._one_caller, measuring_lock():
-            self._ensure_started()
+            self._ensure_ready()
             shas["device"] = self.device.key
             known = shas["reference_sha256"] == self._reference_sha256
             job = {
@@ -149,7 +149,7 @@ class MeterProcess:
         if num_runs < 1:
             raise ValueError(f"num_runs {num_runs} must be at least 1")
         with self._one_caller, measuring_lock():
-            self._ensure_started()
+            self._ensure_ready()
             try:
                 answer = self._ask({"kind": "profile", "model_bytes": len(model), "num_runs": num_runs}, model)
             except _ChildDiedError as error:
@@ -173,6 +173,14 @@ class MeterProcess:
                 self._hello = self._read(_START_TIMEOUT_S)
             except _ChildDiedError as error:
                 raise MeasuringError(f"the measuring process did not start: {error}") from error
+
+    def _ensure_ready(self) -> None:
+        """Started, and answering: a process that is being killed looks alive for some milliseconds."""
+        self._ensure_started()
+        try:
+            self._ask({"kind": "ping"})
+        except _ChildDiedError:
+            self._ensure_started()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         pinning = [] if self._core is None else ["--core", str(self._core)]

@@ -14,7 +14,7 @@ from search_spaces.arch import ArchSpec
 from search_spaces.lower import lower
 from search_spaces.onnx_model import emit_onnx
 
-MAX_ATTEMPTS = 2
+MAX_ATTEMPTS = 3
 
 
 class MeteredLatency:
@@ -75,12 +75,17 @@ class MeteredLatency:
         return self.measure(arch)[0]
 
     def measure(self, arch: ArchSpec) -> tuple[Latency, Measurement]:
-        """Latency with the raw samples behind it; a disturbed measurement is taken once more."""
+        """Latency with the raw samples behind it; a disturbed measurement is taken again.
+
+        Where not one pair of the last attempt was fit to be used, the latency is ``failed``: there is no value to trust.
+        """
         model = self._model(arch)
         for _ in range(MAX_ATTEMPTS):
             measurement = self._process.measure(model, self.reference.model)
             if measurement.status != "unstable":
                 break
+        if measurement.status == "unstable" and measurement.num_pairs == 0:
+            return Latency.failure(f"the machine was too busy to measure: {measurement.reason}"), measurement
         return self.reference.latency(measurement), measurement
 
     def profile(self, arch: ArchSpec) -> list[Kernel]:

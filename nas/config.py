@@ -158,7 +158,7 @@ class Config(Section):
 
     space: Literal["mnasnet"] = "mnasnet"
     seed: int = Field(0, ge=0)
-    trials: Positive = Field(64, description="distinct networks to train and measure")
+    trials: Positive = Field(60, description="distinct networks to train and measure")
     concurrency: Positive | None = Field(None, description="networks in flight; default: the CPUs over cpus_per_trial")
     cpus_per_trial: Positive = 1
     gpus_per_trial: float = Field(0.0, ge=0)

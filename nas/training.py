@@ -143,7 +143,11 @@ def train(module: GraphModule, data: ImageSet, recipe: TrainingRecipe, seed: int
     device = data.images.device
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(
-        _parameter_groups(module, recipe.weight_decay), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True
+        _parameter_groups(module, recipe.weight_decay),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=True,
+        fused=True,
     )
     batch_size = min(recipe.batch_size, len(data))
     steps_per_epoch = len(data) // batch_size

@@ -54,7 +54,9 @@ def test_recipes_load_from_the_wheel_in_an_empty_folder(wheel: Path, tmp_path: P
         f"import sys; sys.path.insert(0, {str(installed)!r}); import nas.config, experiments; "
         "print(nas.config.__file__, experiments.__file__, nas.config.load_config('mnas_large.yaml').objective.alpha)"
     )
-    output = subprocess.run([sys.executable, "-P", "-c", code], cwd=empty, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=empty, check=True, capture_output=True, text=True
+    ).stdout
     module, recipes, alpha = output.split()
     assert Path(module).is_relative_to(installed)
     assert Path(recipes).is_relative_to(installed)

@@ -6,7 +6,8 @@ Three conditions: the machine left alone; a one-thread torch training loop pinne
 loop free to go anywhere. In each, MobileNetV2 is measured against itself (A/A: the true ratio is 1, so that |log ratio| is
 the error) and two other networks against it (A/B: the shift of the median ratio against idle is a bias that A/A cannot
 show, for neighbours slow down what lives in memory more than what lives in registers). The conditions alternate in
-rounds, so that a drift of the machine over the minutes is not mistaken for a difference between them.
+rounds, so that a drift of the machine over the minutes is not mistaken for a difference between them. A measurement during
+which anybody else used the machine (Linux: processor time beyond the meter's own and the loop's) does not count.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,7 +37,8 @@ from search_spaces.onnx_model import emit_onnx
 
 REFERENCE = "mobilenet_v2"
 OTHERS = ("mnasnet_a1", "mobilenet_v3_small")
-CONDITIONS = ("idle", "training, other core", "training, unpinned")
+CONDITIONS = {"idle": 0.0, "training, other core": 1.0, "training, unpinned": 1.0}  # busy cores besides the meter's
+STRANGERS = 0.2  # cores
 ROUNDS = 4
 
 TRAINING_LOOP = """
@@ -73,6 +76,27 @@ def neighbour(condition: str) -> Iterator[None]:
             process.kill()
 
 
+def busy_s() -> float:
+    """Seconds of processor time that the machine has spent, all cores and everybody; 0 where unknown."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_alone(process: MeterProcess, model: bytes, reference: bytes, expected: float, until: float) -> Measurement:
+    """Measure until nobody but the `expected` busy cores disturbed it, or until the time is up."""
+    while True:
+        start, busy = time.perf_counter(), busy_s()
+        measurement = process.measure(model, reference)
+        others = (busy_s() - busy) / (time.perf_counter() - start) - 1
+        if others <= expected + STRANGERS or start > until:
+            return measurement
+        time.sleep(1)
+
+
 def record(out: Path | None, condition: str, name: str, measurement: Measurement) -> None:
     """Append the raw samples to `out`."""
     if out:
@@ -102,22 +126,24 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=40, help="measurements of each network in each condition")
+    parser.add_argument("--minutes", type=float, default=30, help="stop after this long with what there is")
     parser.add_argument("--out", type=Path, help="append raw samples to this file, one JSON object a line")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the training loop is not left behind
     models = {name: emit_onnx(lower(zoo.get(name), 224, 1000)) for name in (REFERENCE, *OTHERS)}
     found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     with MeterProcess(measuring_core()) as process:
         reference, _ = calibrate(process, models[REFERENCE])
         print(f"{process.device}\ncore {process.core}, reference {reference.reference_ms:.3f} ms")
-        for _ in range(ROUNDS):
-            for condition in CONDITIONS:
-                with neighbour(condition):
-                    print(f"{condition}: load {os.getloadavg()[0]:.2f}", file=sys.stderr)
-                    for seed in range(math.ceil(arguments.jobs / ROUNDS)):
-                        for name, model in models.items():
-                            measurement = process.measure(model, reference.model, seed=seed)
-                            found[condition, name].append(measurement)
-                            record(arguments.out, condition, name, measurement)
+        until = time.perf_counter() + 60 * arguments.minutes
+        for condition in [*CONDITIONS] * ROUNDS:
+            with neighbour(condition):
+                for name, model in list(models.items()) * math.ceil(arguments.jobs / ROUNDS):
+                    measurement = measure_alone(process, model, reference.model, CONDITIONS[condition], until)
+                    if time.perf_counter() > until:
+                        break
+                    found[condition, name].append(measurement)
+                    record(arguments.out, condition, name, measurement)
     print(
         f"{'condition':22}{'candidate':20}{'ratio':>8}{'shift%':>8}{'sd%':>7}{'p50%':>7}{'p95%':>7}{'covered':>9}"
         f"{'ok/w/u':>10}{'pairs':>7}{'rej':>6}{'s':>7}{'s p95':>7}{'ref ms':>9}"

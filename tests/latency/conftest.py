@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from latency.cores import measuring_core
 from latency.estimator import Goal
+from latency.measuring_lock import measuring_lock
 from latency.meter import MeterSettings
 from latency.meter_process import MeterProcess
 
@@ -98,6 +100,15 @@ def build_endless() -> bytes:
     )
     loop = helper.make_node("Loop", ["turns", "", "input"], ["output"], name="loop", body=body)
     return _model([loop], [1], {"turns": np.array(2**62, np.int64)}, "output")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A search that runs on this machine must not hold up the tests, nor they it."""
+    lock = functools.partial(measuring_lock, tmp_path_factory.mktemp("lock") / "lock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latency.meter_process.measuring_lock", lock)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def test_crash_in_mid_job_fails_and_the_next_job_works(
 ) -> None:
     with MeterProcess(measuring_core(), quick) as child:
         pid = child.pid
-        killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
+        killer = threading.Timer(1, os.kill, (pid, signal.SIGKILL))
         killer.start()
         found = child.measure(endless_network, network)
         killer.join()
@@ -143,7 +143,9 @@ def test_child_dies_with_its_parent_even_in_mid_job(tmp_path: Path, network: byt
         "    process.measure((folder / 'endless').read_bytes(), (folder / 'network').read_bytes())\n"
     )
     root = Path(__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, cwd=root) as parent:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # a measuring lock of its own
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, env=environment) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         time.sleep(0.5)
