@@ -77,7 +77,7 @@ class TrainingSection(Section):
     epochs: Positive = 5
     batch_size: int = Field(64, ge=2)
     learning_rate: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(0.9, gt=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
     warmup_epochs: float = Field(1.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)

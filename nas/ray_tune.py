@@ -73,7 +73,7 @@ class CandidateTrial(tune.Trainable):
         self._evaluations: Iterator[Evaluation] = services.evaluator.evaluate(
             arch, trial_seed(services.seed, self._number)
         )
-        self._upcoming: Evaluation | None = None
+        self._latest: Evaluation | None = None
         self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
 
     @classmethod
@@ -87,21 +87,24 @@ class CandidateTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One evaluation further; whatever goes wrong is the trial's outcome, not the study's end."""
         try:
-            evaluation = next(self._evaluations)
-            self._report(evaluation)
-            self._upcoming = evaluation
-            return {"number": self._number, "accuracy": evaluation.accuracy, "done": False}
-        except StopIteration:
-            return self._outcome()
+            return self._advance()
         except Exception as error:
             return self._failed(f"{type(error).__name__}: {error}")
+
+    def _advance(self) -> dict[str, Any]:
+        evaluation = next(self._evaluations, None)
+        if evaluation is None:
+            return self._outcome()
+        self._report(evaluation)
+        self._latest = evaluation
+        return {"number": self._number, "accuracy": evaluation.accuracy, "done": False}
 
     def _report(self, evaluation: Evaluation) -> None:
         self._gauge.set(evaluation.accuracy, {"trial": str(self._number), "arch": self._arch})
         print(f"trial {self._number}, epoch {evaluation.epoch}: accuracy {evaluation.accuracy:.4f}", flush=True)
 
     def _outcome(self) -> dict[str, Any]:
-        evaluation = self._upcoming
+        evaluation = self._latest
         assert evaluation is not None, "an evaluator gives at least one evaluation"
         if self._measuring is None:
             assert self._services.recorded_latency is not None
