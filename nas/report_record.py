@@ -31,10 +31,13 @@ class Spread:
         accuracy: share of accuracy in the variance of the rewards; outside [0, 1] where the two terms work against each
             other, NaN where it is not determined.
         num_networks: networks that it was computed from.
+        accuracy_of_better_half: the same share among the half of them with the higher rewards, where a few failed trainings
+            cannot drown the rest; NaN where it is not determined.
     """
 
     accuracy: float
     num_networks: int
+    accuracy_of_better_half: float = math.nan
 
     @property
     def percents(self) -> tuple[int, int] | None:
@@ -54,18 +57,24 @@ class Spread:
             f"Of the reward's spread over {self.num_networks} networks, "
             f"{accuracy} % came from accuracy and {latency} % from latency."
         )
-        if min(accuracy, latency) < 0:
+        shares = [accuracy, latency]
+        if not math.isnan(self.accuracy_of_better_half):
+            half = round(100 * self.accuracy_of_better_half)
+            text += f" Among the better half of them: {half} % from accuracy, {100 - half} % from latency."
+            shares += [half, 100 - half]
+        if min(shares) < 0:
             text += " A negative share works against the other: networks good at one were bad at the other."
         return text
 
     @property
     def warning(self) -> str | None:
         """What to do when accuracy explains little; None when it explains enough."""
-        if math.isnan(self.accuracy) or self.accuracy >= LITTLE:
+        if not any(share < LITTLE for share in (self.accuracy, self.accuracy_of_better_half)):  # NaN is not little
             return None
         return (
-            "Speed decided: accuracy explains little of the reward. If accuracy should count for more, train candidates "
-            "longer (evaluator.training.epochs) or bring objective.alpha and objective.beta closer to 0."
+            "Speed decided, at least among the best: accuracy explains little of their rewards' differences. If accuracy "
+            "should count for more, train candidates longer (evaluator.training.epochs) or bring objective.alpha and "
+            "objective.beta closer to 0."
         )
 
 
@@ -183,9 +192,12 @@ class RunRecord:
     @cached_property
     def spread(self) -> Spread:
         """Where differences in reward came from."""
-        accuracies = [t.accuracy or 0.0 for t in self.networks]
-        share, _ = self.objective.spread(accuracies, [t.latency_ms or math.inf for t in self.networks])
-        return Spread(share, len(self.networks))
+        ranked = sorted(self.networks, key=lambda t: -t.reward)
+        shares = [
+            self.objective.spread([t.accuracy or 0.0 for t in part], [t.latency_ms or math.inf for t in part])[0]
+            for part in (ranked, ranked[: len(ranked) // 2])
+        ]
+        return Spread(shares[0], len(ranked), shares[1])
 
 
 def _read_final(folder: Path) -> dict[str, Any]:

@@ -32,16 +32,16 @@ code span { display: inline-block; background: #eef2f8; border-radius: 5px; padd
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; color: var(--muted); font-size: 12.5px; }
-th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: 6px 8px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 td { text-align: right; }
 .left, th:first-child, td:first-child { text-align: left; }
 tr:last-child td { border-bottom: 0; }
 tr.winner td { background: #fdf0f3; font-weight: 600; }
-.bar { display: inline-block; vertical-align: middle; width: 92px; height: 9px; background: #eef1f5; border-radius: 3px;
+.bar { display: inline-block; vertical-align: middle; width: 64px; height: 9px; background: #eef1f5; border-radius: 3px;
   margin-right: 8px; text-align: left; }
 .bar i { display: block; height: 100%; border-radius: 3px; background: var(--blue); }
 .bar.time i { background: var(--orange); }
-td .share { display: inline-block; min-width: 3.4em; }
+td .share { display: inline-block; min-width: 3.7em; }
 .split { display: flex; height: 34px; border-radius: 8px; overflow: hidden; margin: 6px 0 2px; max-width: 100%; }
 .split div { color: #fff; font-size: 13px; font-weight: 600; line-height: 34px; padding: 0 10px; min-width: 3px;
   overflow: hidden; white-space: nowrap; background: var(--teal); }

@@ -206,3 +206,11 @@ def test_first_view_leaves_out_what_lies_far_below():
     assert first_view(values, shown=[0.1])[0] < 0.1
     low, high = first_view([0.5])
     assert low < 0.5 < high
+
+
+def test_the_better_half_is_told_apart():
+    spread = Spread(0.98, 60, 0.1)
+    assert "98 % came from accuracy and 2 % from latency" in spread.sentence
+    assert "better half of them: 10 % from accuracy, 90 % from latency" in spread.sentence
+    assert spread.warning is not None
+    assert Spread(0.98, 60, 0.6).warning is None
