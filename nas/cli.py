@@ -245,7 +245,7 @@ def main() -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials.jsonl is the record
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints boxes at any verbosity
     try:
-        app()
+        app(prog_name="nas")
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

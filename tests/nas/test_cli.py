@@ -13,7 +13,8 @@ import pytest
 
 import nas
 from nas.cli import main
-from nas.errors import UserError
+from nas.config import parse_config
+from nas.search import resolved
 from search_spaces.arch_json import arch_to_json
 from search_spaces.zoo import ZOO
 
@@ -254,17 +255,17 @@ def test_an_existing_folder_is_not_overwritten(run):
     assert Path("mine/config.yaml").read_text() == "trials: 3"
 
 
-def test_a_search_is_told_where_its_data_is_from_anywhere(run, monkeypatch):
-    """A relative --data is resolved; `digits` is the set even beside a folder of that name."""
-    sources = []
-
-    def stop(config):
-        sources.append(config.data.source)
-        raise UserError("seen enough")
-
-    monkeypatch.setattr("nas.images.load_images", stop)
+def test_a_resolved_recipe_holds_in_any_folder():
+    """Relative paths are resolved; `digits` is the set even beside a folder of that name."""
     Path("digits").mkdir()
-    Path("photos").mkdir()
-    for spec in ("digits", "./digits", "photos", "nowhere"):
-        assert refusal(run("search", "--data", spec)) == "seen enough"
-    assert sources == ["digits", str(Path("digits").absolute()), str(Path("photos").absolute()), "nowhere"]
+    for given, wanted in {
+        "digits": "digits",
+        "./digits": Path("digits").absolute(),
+        "x/y": Path("x/y").absolute(),
+    }.items():
+        recipe = parse_config(f"data: {{source: {given}}}\nevaluator: {{name: recorded, run: r}}", "recipe")
+        config = resolved(recipe, None)
+        assert config.data.source == str(wanted)
+        assert config.evaluator.run == str(Path("r").absolute())
+        assert config.concurrency >= 1
+        assert resolved(config, None) == config
