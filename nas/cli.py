@@ -88,11 +88,14 @@ def search_command(
     [bold]nas search --data photos/ --set objective.target=3.5ms --set evaluator.training.flip=true[/bold]
     """
     from nas.images import load_images
+    from nas.ray_cluster import check_address
     from nas.report import print_summary, write_report
     from nas.run import Run, read_config
     from nas.search import SearchInterruptedError, check, resolved, search
 
     console = Console()
+    if ray_address is not None:
+        check_address(ray_address)
     if resume is not None:
         if out is not None or data is not None or assignments:
             raise UserError("--resume continues a run as it began; leave out --out, --data and --set")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,22 @@ class Cluster:
             return "none"
         token = " (it asks for a token: ray get-auth-token)" if os.environ.get("RAY_AUTH_MODE") == "token" else ""
         return f"{self.dashboard_url}{token}"
+
+
+def check_address(address: str) -> None:
+    """Raise UserError where nobody listens at HOST:PORT; Ray itself would end the process, minutes later.
+
+    Other forms (``auto``, ``ray://...``) are left to Ray.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal() or "/" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--ray-address {address}: no Ray cluster there ({error}); start one with: ray start --head"
+        ) from None
 
 
 @contextlib.contextmanager

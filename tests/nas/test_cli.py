@@ -269,3 +269,9 @@ def test_a_resolved_recipe_holds_in_any_folder():
         assert config.evaluator.run == str(Path("r").absolute())
         assert config.concurrency >= 1
         assert resolved(config, None) == config
+
+
+def test_no_cluster_at_the_address(run):
+    message = refusal(run("search", "--ray-address", "127.0.0.1:9", "--out", "r"))
+    assert "--ray-address 127.0.0.1:9: no Ray cluster there" in message
+    assert not Path("r").exists()
