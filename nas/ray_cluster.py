@@ -75,7 +75,8 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
     if address is None:
         options |= {"num_cpus": num_cpus, "include_dashboard": True}
     try:
-        context = ray.init(address=address, **options)
+        # "local", not None: that would join whatever cluster `ray start` has left on this machine
+        context = ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"--ray-address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
     try:
