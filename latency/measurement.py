@@ -82,7 +82,7 @@ class Measurement:
 
     @property
     def reference_ms(self) -> float:
-        """Median time of the reference in this session, over accepted rounds if there are any.
+        """Median time of the reference during the measurement, over accepted rounds if there are any.
 
         Raises:
             ValueError: a failed measurement.

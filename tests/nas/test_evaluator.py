@@ -15,14 +15,6 @@ ARCH = parse_arch("stem_k3_s22_o8 r1_k3_s22_e1_i8_o8 head_o16_d0.5")  # draws fr
 RECIPE = TrainingRecipe(epochs=3, batch_size=8, learning_rate=0.05)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def noise(count, seed):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=generator)

@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from nas.preferences import learned_preferences, strongest
 from nas.report import write_report
@@ -9,15 +8,6 @@ from nas.study import ReplayError
 from nas.trial import Trial, read_trials
 from search_spaces.mnasnet import MNASNET
 from tests.nas.report_runs import latency_of, make_run
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Torch's threads spin where other processes hold the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_random_search_prefers_nothing(tmp_path):

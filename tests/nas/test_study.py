@@ -5,7 +5,6 @@ import zlib
 from dataclasses import dataclass, field, replace
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,14 +44,6 @@ WIDE = SearchSpace(
 @functools.cache
 def counts(arch):
     return count(lower(arch, 32, 10))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 CONTROLLERS = {

@@ -18,14 +18,6 @@ STEADY = parse_arch("stem_k3_s22_o16 r1_k3_s22_e2_i16_o32 head_o64_d0")  # no dr
 DROPOUT = parse_arch("stem_k3_s22_o8 r1_k3_s22_e1_i8_o8 head_o16_d0.5")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def noise(count, size=8, num_classes=4, seed=0):
     """Noise with labels that have nothing to do with it: what can be learnt is memory."""
     rng = np.random.default_rng(seed)

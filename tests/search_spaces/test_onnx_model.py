@@ -25,15 +25,6 @@ from tests.strategies import PROPERTY, archs
 SMALL = "stem_k3_s22_o8_relu6 r2_k3_s22_e3_i8_o16_se0.25_hswish r1_k3_s22_conv_i16_o16_hse0.5_poolskip head_o32_f16"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small only lose by more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def trained_module(graph, seed):
     """A module whose BN and biases are as different from their initial values as training would make them."""
     module = build_module(graph, seed).eval()
