@@ -204,12 +204,8 @@ def latency_measure(
     with MeteredLatency(yardstick, resolution=resolution, num_classes=num_classes, core=measuring_core()) as meter:
         for text, arch in networks:
             latency = meter.latency(arch).to_dict()
-            rows.append(
-                {
-                    "arch": text,
-                    **{key: latency[key] for key in ("latency_ms", "interval_ms", "ratio", "status", "reason")},
-                }
-            )
+            keys = ["latency_ms", "interval_ms", "ratio", "status"] + ["reason"] * (latency["status"] == "failed")
+            rows.append({"arch": text, **{key: latency[key] for key in keys}})
     if as_json:
         _print_json(rows)
         return

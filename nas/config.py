@@ -161,7 +161,7 @@ class Config(Section):
     trials: Positive = Field(60, description="distinct networks to train and measure")
     concurrency: Positive | None = Field(None, description="networks in flight; default: the CPUs over cpus_per_trial")
     cpus_per_trial: Positive = 1
-    gpus_per_trial: float = Field(0.0, ge=0)
+    gpus_per_trial: float | None = Field(None, ge=0, description="default: a share of this machine's CUDA devices")
     data: DataSection = DataSection()
     evaluator: EvaluatorSection = EvaluatorSection()
     latency: LatencySection = LatencySection()

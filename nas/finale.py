@@ -133,7 +133,7 @@ def train_finalists(
     waiting = {name: arch for name, arch in networks.items() if not (folder / f"{name}.json").is_file()}
     latencies = {name: measure(arch) for name, arch in waiting.items()}
     shared = ray.put(training), ray.put(test)
-    options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial}
+    options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial or 0.0}
     tasks = {
         _train_finalist.options(name=f"final {name}", **options).remote(
             str(arch), *shared, recipe, num_classes, config.seed, config.cpus_per_trial

@@ -66,14 +66,17 @@ def check(config: Config) -> None:
 
 
 def resolved(config: Config, images: Images | None) -> Config:
-    """`config` complete: this machine's concurrency, the data's number of classes, paths that hold in any folder."""
+    """`config` complete: this machine's concurrency and devices, the data's classes, paths that hold in any folder."""
     concurrency = config.concurrency or max(1, _num_cpus() // config.cpus_per_trial)
+    gpus = config.gpus_per_trial
+    if gpus is None:  # Ray hides CUDA devices from actors that ask for none
+        gpus = min(1.0, torch.cuda.device_count() / concurrency)
     num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
     latency = config.latency.model_copy(update={"num_classes": num_classes, "run": _absolute(config.latency.run)})
     evaluator = config.evaluator.model_copy(update={"run": _absolute(config.evaluator.run)})
     source = config.data.source if config.data.source == "digits" else _absolute(config.data.source)
     sections = {"latency": latency, "evaluator": evaluator, "data": config.data.model_copy(update={"source": source})}
-    return config.model_copy(update={"concurrency": concurrency, **sections})
+    return config.model_copy(update={"concurrency": concurrency, "gpus_per_trial": gpus, **sections})
 
 
 def _num_cpus() -> int:
@@ -160,7 +163,7 @@ class _Session:
                 Observer(progress.estimate, progress.finished),
                 quiet=self._quiet,
                 cpus=config.cpus_per_trial,
-                gpus=config.gpus_per_trial,
+                gpus=config.gpus_per_trial or 0.0,
             )
             try:
                 run_trials(searcher, self._services(), config, (self.run.folder / "ray").resolve())
