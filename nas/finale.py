@@ -126,6 +126,9 @@ def train_finalists(
 
     Returns:
         One for each network, in their order.
+
+    Raises:
+        UserError: a training failed; the others that were done are kept.
     """
     assert config.final is not None
     folder.mkdir(exist_ok=True)
@@ -143,7 +146,12 @@ def train_finalists(
     while tasks:
         (ready,), _ = ray.wait(list(tasks))
         name = tasks.pop(ready)
-        correct, seconds, weights = ray.get(ready)
+        try:
+            correct, seconds, weights = ray.get(ready)
+        except ray.exceptions.RayError as error:
+            reason = " ".join(str(getattr(error, "cause", None) or error).split())[:300]
+            advice = f"mend final.training in {folder.parent}/config.yaml, then nas search --resume {folder.parent}"
+            raise UserError(f"final training of {name} failed: {reason}; {advice}") from None
         counts = count(lower(networks[name], config.latency.resolution, num_classes))
         latency = latencies[name]
         save_file(weights, folder / f"{name}.safetensors")
