@@ -26,10 +26,10 @@ def measuring_core() -> int | None:
     return max(available_cores(), default=None)
 
 
-def other_cores() -> list[int]:
-    """All cores but `measuring_core`, for training; the measuring core too when it is the only one."""
+def other_cores(num_measuring: int = 1) -> list[int]:
+    """All cores but the last `num_measuring`, for training; all of them where none would be left."""
     cores = available_cores()
-    return cores[:-1] or cores
+    return cores[:-num_measuring] or cores
 
 
 def pin(cores: list[int]) -> bool:

@@ -7,13 +7,14 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
-PROVIDER = "CPUExecutionProvider"
+from latency.deployment import Deployment, Dtype
+from latency.runtime import options_text
 
 
 def _cpu_model() -> str:
@@ -48,11 +49,12 @@ class DeviceInfo:
         machine: instruction set, such as ``x86_64`` or ``aarch64``.
         python: version of the interpreter.
         onnxruntime: version of the runtime; kernels change between versions.
-        provider: execution provider of ONNX Runtime.
-        num_threads: threads inside one operator; another number is another platform.
-        batch: images per inference.
-        dtype: type of the network's arithmetic.
-        resolution: side of the input in pixels, where it is fixed.
+        options: how the runtime's sessions are set, as `latency.runtime.options_text` gives it.
+        resolution: this and the rest: as in `Deployment`.
+        batch: likewise.
+        num_threads: likewise; another number is another platform.
+        dtype: likewise.
+        provider: likewise.
     """
 
     cpu: str
@@ -62,15 +64,17 @@ class DeviceInfo:
     machine: str
     python: str
     onnxruntime: str
-    provider: str = PROVIDER
-    num_threads: int = 1
-    batch: int = 1
-    dtype: str = "float32"
-    resolution: int | None = None
+    options: str
+    resolution: int
+    batch: int
+    num_threads: int
+    dtype: Dtype
+    provider: str
 
     @classmethod
-    def collect(cls, *, resolution: int | None = None) -> DeviceInfo:
-        """This machine, with the settings that `latency.runtime` uses."""
+    def collect(cls, deployment: Deployment | None = None) -> DeviceInfo:
+        """This machine, with networks deployed as `deployment` says; by default as `Deployment()`."""
+        deployment = deployment or Deployment()
         return cls(
             cpu=_cpu_model(),
             num_cores=os.cpu_count() or 1,
@@ -79,13 +83,29 @@ class DeviceInfo:
             machine=platform.machine(),
             python=platform.python_version(),
             onnxruntime=onnxruntime.__version__,
-            resolution=resolution,
+            options=options_text(deployment),
+            **deployment.to_dict(),
         )
+
+    @property
+    def deployment(self) -> Deployment:
+        """The part that is a choice, not a machine."""
+        return Deployment(**{field.name: getattr(self, field.name) for field in fields(Deployment)})
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that stand for all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def difference(self, other: DeviceInfo) -> str:
+        """What keeps latencies of the two apart, for a message: ``cpu: A here, B there; batch: 1 here, 2 there``.
+
+        Empty if and only if the two are equal.
+        """
+        mine, others = asdict(self), asdict(other)
+        return "; ".join(
+            f"{name}: {mine[name]} here, {others[name]} there" for name in mine if mine[name] != others[name]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -2,14 +2,18 @@
 
 How ONNX Runtime names what it executes (1.32, x86 and its blocked layout NCHWc; other builds use a subset):
 a convolution with what it has swallowed (activation, residual add) is called after its output tensor, plus ``_nchwc``;
-so is a pooling; a fused node in the plain layout is called "fused " and a name; nodes left alone keep their names.
-ReorderInput and ReorderOutput, which change the layout, get names of their own. Each belongs to the node whose output
-it changes: that node's choice of layout made it necessary.
+so is a pooling; a fused node in the plain layout is called "fused " and a name; an int8 kernel is called after the float
+node that it replaces, plus ``_token_`` and a number where it moved to another layout; nodes left alone keep their names.
+ReorderInput, ReorderOutput and Transpose, which change the layout, get names of their own, QuantizeLinear and
+DequantizeLinear have those of tensors. Each belongs to the node whose output it changes: that node's choice of layout or
+type made it necessary. What an operator without a kernel is taken apart into (HardSwish in int8 networks) has no name in
+the graph and a made-up one in the profile; both list the same kernels in the same order.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +26,8 @@ from latency.meter_process import MeterProcess
 
 _BLOCKED = "_nchwc"
 _FUSED = "fused "
+_NUMBERED = re.compile(r"_token_\d+$")
+_CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +56,61 @@ class Kernel:
 
 
 class _SourceNames:
-    """Names of nodes and tensors of the model as given -> the node they mean."""
+    """Names of nodes and tensors of the model as given -> the node they mean; conversions mean the node they convert.
+
+    Args:
+        nodes: in topological order.
+    """
 
     def __init__(self, nodes: Iterable[NodeProto]) -> None:
-        self._nodes = set()
-        self._makers = {}
+        self._nodes: dict[str, str] = {}
+        self._makers: dict[str, str] = {}
         for node in nodes:
-            self._nodes.add(node.name)
-            self._makers.update(dict.fromkeys(node.output, node.name))
+            meant = self._makers.get(node.input[0]) if node.op_type in _CONVERSIONS else node.name
+            if meant:  # not of an image or a weight, which no node makes
+                self._nodes[node.name] = meant
+                self._makers.update(dict.fromkeys(node.output, meant))
 
     def find(self, name: str) -> str | None:
         """The node called `name`, or else the node that makes the tensor called `name`."""
-        return name if name in self._nodes else self._makers.get(name)
+        return self._nodes.get(name) or self._makers.get(name)
+
+    def find_node(self, node: NodeProto) -> str | None:
+        """The node that an executed one is called after, or else the node that makes one of its outputs."""
+        plain = _NUMBERED.sub("", node.name).removeprefix(_FUSED).removesuffix(_BLOCKED)
+        return next((origin for origin in map(self.find, (node.name, plain, *node.output)) if origin), None)
 
 
-def _origins(executed: list[NodeProto], source: _SourceNames) -> dict[str, str | None]:
-    """Executed node name -> source node name."""
-    origins: dict[str, str | None] = {}
+def _origins(executed: list[NodeProto], source: _SourceNames) -> list[str | None]:
+    """Name of the source node of each executed one."""
+    origins: list[str | None] = []
     made_by: dict[str, str] = {}
     for node in executed:
-        plain = node.name.removeprefix(_FUSED).removesuffix(_BLOCKED)
-        found = next((o for o in map(source.find, (node.name, plain, *node.output)) if o), None)
+        found = source.find_node(node)
         if found is None:  # a reorder, or a node the runtime invented: it works on what its producer made
             data = (source.find(name) or made_by.get(name) for name in node.input)
             found = next((origin for origin in data if origin), None)
-        origins[node.name] = found
+        origins.append(found)
         if found is not None:
             made_by.update(dict.fromkeys(node.output, found))
-    for node in reversed(executed):  # what works on the image itself belongs to whoever reads its result
-        if origins[node.name] is None:
-            readers = (origins[n.name] for n in executed if set(n.input) & set(node.output))
-            origins[node.name] = next((origin for origin in readers if origin), None)
+    read_by: dict[str, str] = {}
+    for index, node in reversed(list(enumerate(executed))):  # what works on the image itself belongs to its reader
+        origin = origins[index] or next((read_by[name] for name in node.output if name in read_by), None)
+        origins[index] = origin
+        if origin is not None:
+            read_by.update(dict.fromkeys(node.input, origin))
     return origins
+
+
+def _positions(executed: list[NodeProto], events: list[list[Any]]) -> list[int | None]:
+    """Place in `executed` of the node behind each event: by order, or by name where the orders differ.
+
+    They differ for models with subgraphs, whose kernels are in the profile and not in the top-level list.
+    """
+    if [node.op_type for node in executed] == [event[1] for event in events]:
+        return list(range(len(executed)))
+    named = {node.name: index for index, node in enumerate(executed) if node.name}
+    return [named.get(event[0]) for event in events]
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
@@ -110,16 +139,16 @@ def kernels(model: bytes, trace: Mapping[str, Any]) -> list[Kernel]:
         google.protobuf.message.DecodeError: bytes that are no ONNX model.
     """
     executed = list(onnx.load_from_string(base64.b64decode(trace["optimized"])).graph.node)
-    nodes = {node.name: node for node in executed}
     origins = _origins(executed, _SourceNames(onnx.load_from_string(model).graph.node))
     rows = []
-    for name, op_type, durations_us, input_shapes, output_shapes in trace["events"]:
-        node = nodes.get(name, NodeProto())  # kernels inside a subgraph are not in the top-level list
+    for event, position in zip(trace["events"], _positions(executed, trace["events"]), strict=True):
+        name, op_type, durations_us, input_shapes, output_shapes = event
+        node = NodeProto() if position is None else executed[position]
         row = Kernel(
             name=name,
             op_type=op_type,
             median_us=statistics.median(durations_us),
-            origin=origins.get(name),
+            origin=None if position is None else origins[position],
             domain=node.domain,
             input_shapes=tuple(map(tuple, input_shapes)),
             output_shapes=tuple(map(tuple, output_shapes)),

@@ -12,15 +12,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from latency.runtime import LoadedModel, session_options
+import onnxruntime as ort
+
+from latency.runtime import LoadedModel
 
 _SUFFIX = "_kernel_time"
 _WARMUP_RUNS = 3
 _KEPT_INLINE_BYTES = 128
 
 
-def trace(model: bytes, num_runs: int) -> dict[str, Any]:
+def trace(model: bytes, num_runs: int, options: ort.SessionOptions, provider: str) -> dict[str, Any]:
     """Profile `num_runs` inferences after 3 that are dropped.
+
+    Args:
+        model: ONNX bytes.
+        num_runs: at least 1.
+        options: as for `LoadedModel`; used up, for profiling is switched on in them.
+        provider: likewise.
 
     Returns:
         As JSON types: ``optimized``, base64 of the executed ONNX graph without its weights, and ``events``, one
@@ -31,14 +39,13 @@ def trace(model: bytes, num_runs: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory(prefix="nas-profile-") as name:
         folder = Path(name)
-        options = session_options()
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "trace")
         options.optimized_model_filepath = str(folder / "optimized.onnx")
         entry = options.add_session_config_entry
         entry("session.optimized_model_external_initializers_file_name", "weights.bin")  # left behind: megabytes
         entry("session.optimized_model_external_initializers_min_size_in_bytes", str(_KEPT_INLINE_BYTES))
-        loaded = LoadedModel(model, options)
+        loaded = LoadedModel(model, options, provider)
         for _ in range(_WARMUP_RUNS + num_runs):
             loaded.run()
         events = json.loads(Path(loaded.session.end_profiling()).read_text())

@@ -1,23 +1,22 @@
-"""The record of one measurement: the raw samples first, the figures second."""
+"""The record of one process's measurement: the raw samples first, the figures second."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latency.estimator import Goal, Pair, accepted_rounds
+from latency.estimator import Goal, Pair, Session, accepted_pairs, estimate
 from latency.latency import Status, finite_or_none, none_to_infinity
-from latency.meter import verdict
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A candidate timed against a reference on one device; a line of ``latency.jsonl``.
+    """A candidate timed against a reference by one process of one device; part of a line of ``latency.jsonl``.
 
     Attributes:
         candidate_sha256: of the candidate's ONNX bytes.
@@ -26,11 +25,11 @@ class Measurement:
         ratio: time of the candidate over time of the reference; infinite if and only if `status` is ``failed``.
         interval: 95 % interval of the ratio.
         status: as in `latency.latency.Latency`.
-        num_pairs: pairs behind the ratio, two a round.
+        num_pairs: pairs behind the ratio.
         num_rejected: pairs thrown away.
         reason: why `status` is not ``ok``.
-        pairs: raw samples, rejected ones included, in the order taken.
-        environment: counters of the session: core (None: not pinned), niceness, load_s and total_s, load_average,
+        sessions: raw samples, rejected ones included, in the order taken.
+        environment: counters of the process: pid, core (None: not pinned), niceness, total_s, load_average,
             cpu_pressure_ms, involuntary_switches, steal_ticks.
     """
 
@@ -43,23 +42,22 @@ class Measurement:
     num_pairs: int
     num_rejected: int
     reason: str | None
-    pairs: tuple[Pair, ...]
+    sessions: tuple[Session, ...]
     environment: Mapping[str, Any]
 
     @classmethod
-    def from_pairs(
+    def from_sessions(
         cls,
-        pairs: list[Pair],
+        sessions: Sequence[Session],
         *,
         candidate_sha256: str,
         reference_sha256: str,
         device: str,
         environment: Mapping[str, Any],
         goal: Goal,
-        seed: int,
     ) -> Measurement:
-        """What `pairs` say; `seed` draws the bootstrap."""
-        found = verdict(pairs, goal, seed)
+        """What `sessions` say."""
+        found = estimate([sessions], goal)
         return cls(
             candidate_sha256,
             reference_sha256,
@@ -70,7 +68,7 @@ class Measurement:
             found.num_pairs,
             found.num_rejected,
             found.reason,
-            tuple(pairs),
+            tuple(sessions),
             environment,
         )
 
@@ -82,16 +80,22 @@ class Measurement:
 
     @property
     def reference_ms(self) -> float:
-        """Median time of the reference during the measurement, over accepted rounds if there are any.
+        """Median time of the reference during the measurement, over accepted pairs if there are any.
 
         Raises:
             ValueError: a failed measurement.
         """
-        if not self.pairs:
+        if not self.sessions:
             raise ValueError(f"a failed measurement has no times: {self.reason}")
-        keep = accepted_rounds(self.pairs).repeat(2)
-        used = [pair for pair, kept in zip(self.pairs, keep, strict=True) if kept or not keep.any()]
-        return statistics.median(pair.reference.median_ns for pair in used) / 1e6
+        masks = accepted_pairs(self.sessions)
+        some = any(mask.any() for mask in masks)
+        used = [
+            pair.reference.median_ns
+            for session, mask in zip(self.sessions, masks, strict=True)
+            for pair, kept in zip(session, mask, strict=True)
+            if kept or not some
+        ]
+        return statistics.median(used) / 1e6
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, with a format version; infinity becomes null."""
@@ -106,7 +110,7 @@ class Measurement:
             "num_pairs": self.num_pairs,
             "num_rejected": self.num_rejected,
             "reason": self.reason,
-            "pairs": [pair.to_list() for pair in self.pairs],
+            "sessions": sessions_to_lists(self.sessions),
             "environment": dict(self.environment),
         }
 
@@ -121,5 +125,19 @@ class Measurement:
         if (found := fields.pop("format")) != FORMAT:
             raise ValueError(f"measurement of format {found}; this version reads {FORMAT}")
         low, high = (none_to_infinity(v) for v in fields["interval"])
-        pairs = tuple(Pair.from_list(rows) for rows in fields["pairs"])
-        return cls(**{**fields, "ratio": none_to_infinity(fields["ratio"]), "interval": (low, high), "pairs": pairs})
+        ratio, sessions = none_to_infinity(fields["ratio"]), sessions_from_lists(fields["sessions"])
+        return cls(**{**fields, "ratio": ratio, "interval": (low, high), "sessions": sessions})
+
+
+def sessions_to_lists(sessions: Sequence[Session]) -> list[Any]:
+    """Raw samples as JSON types."""
+    return [[pair.to_list() for pair in session] for session in sessions]
+
+
+def sessions_from_lists(rows: Sequence[Any]) -> tuple[Session, ...]:
+    """Inverse of `sessions_to_lists`.
+
+    Raises:
+        ValueError, TypeError: rows that no pair has.
+    """
+    return tuple(tuple(Pair.from_list(pair) for pair in session) for session in rows)

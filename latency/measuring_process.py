@@ -1,4 +1,4 @@
-"""The process that measures: ``python -m latency.measuring_process [--core N]``, one job a line on its standard input.
+"""The process that measures: ``python -m latency.measuring_process``, one job a line on its standard input.
 
 Imports only the standard library, numpy, onnxruntime and what in this package does the same, so that a board needs no
 more. A job is a JSON line, followed by the bytes of its models:
@@ -7,9 +7,10 @@ more. A job is a JSON line, followed by the bytes of its models:
     {"kind": "profile", "model_bytes": n, "num_runs": r}
     {"kind": "ping"}
 
-``reference_bytes`` 0 means the reference of the job before, which stays loaded and warm. The answer is one JSON line:
-``{"pairs": ..., "environment": ...}``, or a trace, or ``{"failed": reason, "model": which}``, or ``{}`` to a ping. The
-first line that the process writes describes it. It ends with its input, and with its parent.
+``reference_bytes`` 0 means the reference of the job before. The answer is one JSON line:
+``{"sessions": ..., "environment": ...}``, or a trace, or ``{"failed": reason, "model": which}``, or ``{}`` to a ping. The
+first line that the process writes describes it, or is ``{"failed": reason}`` and the last, where it cannot run the
+deployment. It ends with its input, and with its parent.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from latency.cores import pin, raise_priority
+import onnxruntime as ort
+
+from latency.cores import available_cores, pin, raise_priority
+from latency.deployment import CPU_PROVIDER, Deployment
 from latency.device_info import DeviceInfo
-from latency.estimator import Goal
 from latency.kernel_trace import trace
-from latency.meter import MeterSettings, no_garbage_collection, take_pairs
-from latency.runtime import LoadedModel
+from latency.measurement import sessions_to_lists
+from latency.meter import MeterSettings, no_garbage_collection, take_sessions
+from latency.runtime import LoadedModel, MissingProviderError, check_provider, session_options
 from latency.system_clock import SystemClock
 
 _PR_SET_PDEATHSIG = 1
@@ -44,20 +48,6 @@ class JobError(Exception):
         self.model = model
 
 
-def settings_from_dict(data: Mapping[str, Any]) -> MeterSettings:
-    """Inverse of `dataclasses.asdict` of `MeterSettings`."""
-    return MeterSettings(**{**data, "goal": Goal(**data["goal"])})
-
-
-def _load(role: str, model: bytes) -> LoadedModel:
-    try:
-        loaded = LoadedModel(model)
-        loaded.run()  # some models load and cannot run
-    except Exception as error:  # ORT's exceptions share no base class, and a bad model may raise any
-        raise JobError(role, f"{role}: {error}") from error
-    return loaded
-
-
 def _cpu_pressure_us() -> int | None:
     """Microseconds for which some task of the machine waited for a core, since it started; None where unknown."""
     try:
@@ -68,17 +58,21 @@ def _cpu_pressure_us() -> int | None:
 
 
 class Worker:
-    """Does jobs; keeps the reference loaded between them.
+    """Does jobs; keeps the bytes of the reference between them.
 
     Args:
-        core: the core that this process is pinned to, None when unpinned.
-        niceness: its priority, -20 for the highest, 0 for an ordinary one.
+        deployment: how the models are run.
+        cores: one for each thread, the last for the thread that calls; empty when unpinned.
+        niceness: priority of this process, -20 for the highest, 0 for an ordinary one.
     """
 
-    def __init__(self, core: int | None, niceness: int) -> None:
-        self._placement = {"core": core, "niceness": niceness}
-        self._clock = SystemClock(core)
-        self._reference: tuple[str, LoadedModel] | None = None
+    def __init__(self, deployment: Deployment, cores: list[int], niceness: int) -> None:
+        self._deployment = deployment
+        self._pool_cores = cores[:-1]
+        self._placement = {"core": cores[-1] if cores else None, "niceness": niceness}
+        alone = deployment.num_threads == 1 and deployment.provider == CPU_PROVIDER
+        self._clock = SystemClock(cores, thread_does_all=alone)
+        self._reference: tuple[str, bytes] = ("", b"")
 
     def do(self, job: Mapping[str, Any], jobs: BinaryIO) -> dict[str, Any]:
         """The answer to `job`, whose models are read from `jobs`."""
@@ -95,45 +89,55 @@ class Worker:
 
     def _measure(self, job: Mapping[str, Any], jobs: BinaryIO) -> dict[str, Any]:
         candidate = jobs.read(job["candidate_bytes"])
-        reference_model = jobs.read(job["reference_bytes"])
+        given = jobs.read(job["reference_bytes"])
+        if given:
+            self._reference = (job["reference_sha256"], given)
+        sha256, reference = self._reference
+        if sha256 != job["reference_sha256"]:
+            raise JobError("reference", f"reference {job['reference_sha256']} was not sent")
         start = time.perf_counter()
-        reference = self._warm_reference(job["reference_sha256"], reference_model)
-        loaded = _load("candidate", candidate)
-        load_s = time.perf_counter() - start
         pressure = _cpu_pressure_us()
         with no_garbage_collection():
             try:
-                pairs = take_pairs(
-                    loaded.run, reference.run, self._clock, settings_from_dict(job["settings"]), job["seed"]
+                sessions = take_sessions(
+                    lambda: self._load("candidate", candidate).run,
+                    lambda: self._load("reference", reference).run,
+                    self._clock,
+                    MeterSettings.from_dict(job["settings"]),
+                    job["seed"],
                 )
+            except JobError:
+                raise
             except Exception as error:  # a model may fail on its hundredth inference, out of memory for one
                 raise JobError("candidate", f"while measuring: {error}") from error
         waited = None if pressure is None else (_cpu_pressure_us() or pressure) - pressure
+        blocks = [block for session in sessions for pair in session for block in (pair.candidate, pair.reference)]
         environment = {
+            "pid": os.getpid(),
             **self._placement,
-            "load_s": round(load_s, 4),
             "total_s": round(time.perf_counter() - start, 4),
             "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             "cpu_pressure_ms": None if waited is None else round(waited / 1000, 1),
-            "involuntary_switches": sum(
-                p.candidate.involuntary_switches + p.reference.involuntary_switches for p in pairs
-            ),
-            "steal_ticks": sum(p.candidate.steal_ticks + p.reference.steal_ticks for p in pairs),
+            "involuntary_switches": sum(block.involuntary_switches for block in blocks),
+            "steal_ticks": sum(block.steal_ticks for block in blocks),
         }
-        return {"pairs": [pair.to_list() for pair in pairs], "environment": environment}
+        return {"sessions": sessions_to_lists(sessions), "environment": environment}
 
-    def _warm_reference(self, sha256: str, model: bytes) -> LoadedModel:
-        if model:
-            self._reference = None  # first let go of the old one's memory
-            self._reference = (sha256, _load("reference", model))
-        if self._reference is None or self._reference[0] != sha256:
-            raise JobError("reference", f"reference {sha256} is not loaded")
-        return self._reference[1]
+    def _options(self) -> ort.SessionOptions:
+        return session_options(self._deployment, self._pool_cores)
+
+    def _load(self, role: str, model: bytes) -> LoadedModel:
+        try:
+            loaded = LoadedModel(model, self._options(), self._deployment.provider)
+            loaded.run()  # some models load and cannot run
+        except Exception as error:  # ORT's exceptions share no base class, and a bad model may raise any
+            raise JobError(role, f"{role}: {error}") from error
+        return loaded
 
     def _profile(self, job: Mapping[str, Any], jobs: BinaryIO) -> dict[str, Any]:
         model = jobs.read(job["model_bytes"])
         try:
-            return trace(model, job["num_runs"])
+            return trace(model, job["num_runs"], self._options(), self._deployment.provider)
         except Exception as error:  # as in _load
             raise JobError("model", str(error)) from error
 
@@ -157,19 +161,45 @@ def _send(answers: TextIO, message: Mapping[str, Any]) -> None:
     answers.flush()
 
 
+def _pin_each(cores: list[int]) -> list[int]:
+    """Pin the calling thread to the last of `cores`; `cores` if the system grants all of them, otherwise none.
+
+    The runtime pins its other threads itself, when it is told where to. Asking for all of them first shows whether they
+    exist: the system ignores unknown ones beside a known one.
+    """
+    if not cores:
+        return []
+    before = available_cores()
+    if pin(cores) and available_cores() == sorted(cores) and pin(cores[-1:]):
+        return cores
+    pin(before)
+    return []
+
+
 def main() -> None:
     """Describe this process, then do jobs until the input ends."""
     parser = argparse.ArgumentParser(
         description="Measures the latency of ONNX models; started by latency.meter_process."
     )
-    parser.add_argument("--core", type=int, help="number of the core to run on; unpinned without it")
+    parser.add_argument(
+        "--deployment", default="{}", help="JSON object with the fields of latency.deployment.Deployment"
+    )
+    parser.add_argument(
+        "--cores", default=[], type=json.loads, help="JSON list, one core a thread, the calling one's last; or unpinned"
+    )
     arguments = parser.parse_args()
     _die_with_parent()
     answers, jobs = _own_output(), sys.stdin.buffer
-    device = DeviceInfo.collect()
-    core = arguments.core if arguments.core is not None and pin([arguments.core]) else None
-    worker = Worker(core, raise_priority())
-    _send(answers, {"pid": os.getpid(), "core": core, "device": device.to_dict()})
+    deployment = Deployment.from_dict(json.loads(arguments.deployment))
+    try:
+        check_provider(deployment)
+    except MissingProviderError as error:
+        _send(answers, {"failed": str(error)})
+        return
+    cores = _pin_each(arguments.cores)
+    worker = Worker(deployment, cores, raise_priority())
+    device = DeviceInfo.collect(deployment)
+    _send(answers, {"pid": os.getpid(), "core": cores[-1] if cores else None, "device": device.to_dict()})
     while line := jobs.readline():
         _send(answers, worker.do(json.loads(line), jobs))
 

@@ -1,8 +1,9 @@
 """Times a candidate against the reference, inside the process that measures.
 
-A session goes A B B A: each network runs a short block in turn, so that whatever the machine does slowly happens to both.
-Order and length of blocks: Kalibera and Jones (ISMM 2013) for the levels, and Duet (arXiv 2001.05811) for comparing what
-ran at the same time; one inference a block would be best against noise, but would time an evicted cache.
+A process measures in sessions: load both networks, warm them up, then short blocks of each in turn. Within a session the
+alternation cancels what the machine does slowly; from session to session the networks lie elsewhere in memory, so that the
+spread of sessions tells how far one session can be trusted. Loading takes some 20 ms and is worth it: on a machine of 2
+cores five sessions of a quarter of a second repeat twice as well as one of 1.4 s (docs/latency.md).
 """
 
 from __future__ import annotations
@@ -11,19 +12,25 @@ import contextlib
 import gc
 import math
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
-from latency.estimator import Block, Estimate, Goal, Pair, estimate
+from latency.estimator import Block, Goal, Pair, Session, Spread, reached
 from latency.system_clock import Clock
 
 Run = Callable[[], None]
 """One inference."""
 
+Load = Callable[[], Run]
+"""Load a network anew; it lives as long as what is returned."""
+
 _STEADY_WINDOW = 5
 _STEADY_SPREAD = 1.05
+_NUM_PADS = 8
+_MAX_PAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,29 +39,47 @@ class MeterSettings:
 
     Attributes:
         goal: when the ratio is good enough to stop.
-        budget_s: stop anyway after this long, warm-up included; positive. Exceeded by one round at most.
+        budget_s: stop anyway after this long, loading included; positive. Exceeded by one session at most.
+        session_s: aimed duration of a session's blocks; at least two pairs.
         refill_s: untimed inferences after each change of network, at least one: they load the caches again. Measured on
             MobileNetV2 against itself, the first inference is 9 % slower than the tenth, the second 4 %, the fourth 1 %.
         block_s: aimed duration of a block.
-        max_block_s: a block of few, long inferences has fewer than `min_inferences` rather than lasting longer.
-        min_inferences: timed inferences in a block of short ones.
-        warmup_s: shortest warm-up of a network that has not run yet.
-        max_warmup_s: longest, for one whose times do not settle.
+        min_inferences: timed inferences in a block of networks that take longer than a share of `block_s`,
+        max_block_s: as long as this is not exceeded by it.
+        warmup_s: shortest warm-up after loading.
+        max_warmup_s: longest, for a network whose times do not settle.
     """
 
     goal: Goal = field(default_factory=Goal)
-    budget_s: float = 3.0
-    refill_s: float = 0.010
-    block_s: float = 0.020
-    max_block_s: float = 0.050
-    min_inferences: int = 5
-    warmup_s: float = 0.100
-    max_warmup_s: float = 1.0
+    budget_s: float = 1.15
+    session_s: float = 0.14
+    refill_s: float = 0.005
+    block_s: float = 0.015
+    max_block_s: float = 0.060
+    min_inferences: int = 4
+    warmup_s: float = 0.015
+    max_warmup_s: float = 0.5
 
     def __post_init__(self) -> None:
-        durations = (self.budget_s, self.refill_s, self.block_s, self.max_block_s, self.warmup_s, self.max_warmup_s)
+        names = ("budget_s", "session_s", "refill_s", "block_s", "max_block_s", "warmup_s", "max_warmup_s")
+        durations = [getattr(self, name) for name in names]
         if not all(0 < duration < math.inf for duration in durations) or self.min_inferences < 1:
             raise ValueError(f"durations must be positive and finite, inferences at least 1: {self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MeterSettings:
+        """Inverse of `to_dict`.
+
+        Raises:
+            TypeError: unknown fields.
+            ValueError: as the class.
+        """
+        goal = {**data["goal"], "spread": Spread(**data["goal"]["spread"])}
+        return cls(**{**data, "goal": Goal(**goal)})
 
     def block_size(self, inference_ns: float) -> int:
         """Inferences in a block of a network that takes `inference_ns`; at least 1."""
@@ -62,8 +87,32 @@ class MeterSettings:
         return max(1, min(wanted, int(self.max_block_s * 1e9 / inference_ns)))
 
     def refill_size(self, inference_ns: float) -> int:
-        """Untimed inferences before a block that follows the other network's; at least 1."""
+        """Untimed inferences before a block; at least 1."""
         return max(1, math.ceil(self.refill_s * 1e9 / inference_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """How carefully a network is measured.
+
+    Attributes:
+        settings: of each process.
+        num_processes: 1 uses the process that is there; more are started afresh, one after the other.
+    """
+
+    settings: MeterSettings
+    num_processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_processes < 1:
+            raise ValueError(f"num_processes {self.num_processes} must be at least 1")
+
+
+GRADES = {
+    "search": Grade(MeterSettings()),
+    "final": Grade(MeterSettings(goal=Goal(half_width=0.005, min_sessions=4), budget_s=2.2), num_processes=5),
+}
+"""About 1.3 seconds a network, and about 14."""
 
 
 def warm_up(run: Run, clock: Clock, shortest_s: float, longest_s: float) -> float:
@@ -100,6 +149,7 @@ def take_block(run: Run, num_inferences: int, clock: Clock) -> Block:
     if cpu_before is not None and cpu_after is not None and now > start:
         cpu_ratio = round((cpu_after - cpu_before) / (now - start), 4)
     return Block(
+        fastest_ns=max(1.0, min(durations)),
         median_ns=max(1.0, statistics.median(durations)),
         num_inferences=num_inferences,
         cpu_ratio=cpu_ratio,
@@ -117,47 +167,57 @@ class _Network:
     size: int
 
     @classmethod
-    def warmed_up(cls, run: Run, clock: Clock, settings: MeterSettings, shortest_s: float) -> _Network:
-        inference_ns = warm_up(run, clock, shortest_s, min(settings.max_warmup_s, settings.budget_s / 2))
+    def warmed_up(cls, run: Run, clock: Clock, settings: MeterSettings) -> _Network:
+        inference_ns = warm_up(run, clock, settings.warmup_s, min(settings.max_warmup_s, settings.budget_s / 2))
         return cls(run, settings.refill_size(inference_ns), settings.block_size(inference_ns))
 
-    def two_blocks(self, clock: Clock) -> tuple[Block, Block]:
+    def block(self, clock: Clock) -> Block:
         for _ in range(self.refill):
             self.run()
-        return take_block(self.run, self.size, clock), take_block(self.run, self.size, clock)
+        return take_block(self.run, self.size, clock)
 
 
-def take_pairs(candidate: Run, reference: Run, clock: Clock, settings: MeterSettings, seed: int) -> list[Pair]:
-    """Pairs of blocks, two a round, until the goal is met or the budget is over; at least one round.
+def _take_session(
+    load_candidate: Load, load_reference: Load, clock: Clock, settings: MeterSettings, reference_first: bool
+) -> Session:
+    """One session; the order of loading and of the blocks in a pair alternates, so that a drift cancels over sessions."""
+    if reference_first:
+        second_run, first_run = load_reference(), load_candidate()
+    else:
+        first_run, second_run = load_candidate(), load_reference()
+    candidate, reference = (_Network.warmed_up(run, clock, settings) for run in (first_run, second_run))
+    deadline = clock.wall_ns() + settings.session_s * 1e9
+    pairs: list[Pair] = []
+    while len(pairs) < 2 or clock.wall_ns() < deadline:
+        if reference_first:
+            other = reference.block(clock)
+            pairs.append(Pair(candidate.block(clock), other))
+        else:
+            pairs.append(Pair(candidate.block(clock), reference.block(clock)))
+    return tuple(pairs)
 
-    The blocks run as A | B B | A A | B B | A: every change of network is followed by two blocks of it, so that a round
-    A B B A takes the candidate once right after a change and once later, and the reference likewise.
+
+def take_sessions(
+    load_candidate: Load, load_reference: Load, clock: Clock, settings: MeterSettings, seed: int
+) -> list[Session]:
+    """Sessions until the goal is met or the budget is over; at least one.
 
     Args:
-        candidate: one inference of the network in question.
-        reference: one inference of the reference, which has run before: its warm-up is short.
+        load_candidate: loads the network in question.
+        load_reference: loads the reference.
         clock: what to read.
         settings: when to stop.
-        seed: of the bootstrap that decides whether the goal is met; `verdict` with the same seed agrees.
+        seed: draws blocks of memory that are held during a session, so that the networks come to lie elsewhere.
     """
+    rng = np.random.default_rng(seed)
     deadline = clock.wall_ns() + settings.budget_s * 1e9
-    b = _Network.warmed_up(reference, clock, settings, settings.block_s)
-    a = _Network.warmed_up(candidate, clock, settings, settings.warmup_s)
-    pairs: list[Pair] = []
-    _, first = a.two_blocks(clock)
+    sessions: list[Session] = []
     while True:
-        pair_blocks = b.two_blocks(clock)
-        last, following = a.two_blocks(clock)
-        pairs += [Pair(first, pair_blocks[0]), Pair(last, pair_blocks[1])]
-        first = following
-        enough = len(pairs) >= settings.goal.min_pairs and verdict(pairs, settings.goal, seed).status == "ok"
-        if enough or clock.wall_ns() >= deadline:
-            return pairs
-
-
-def verdict(pairs: list[Pair], goal: Goal, seed: int) -> Estimate:
-    """`estimate` with a fresh generator of `seed`: the meter's and the client's figures are the same to the bit."""
-    return estimate(pairs, np.random.default_rng(seed), goal)
+        pads = [bytearray(int(size)) for size in rng.integers(1, _MAX_PAD_BYTES, _NUM_PADS)]
+        sessions.append(_take_session(load_candidate, load_reference, clock, settings, len(sessions) % 2 == 1))
+        del pads
+        if reached(sessions, settings.goal) or clock.wall_ns() >= deadline:
+            return sessions
 
 
 @contextlib.contextmanager

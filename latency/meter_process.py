@@ -6,20 +6,21 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from latency.cores import available_cores
+from latency.deployment import Deployment
 from latency.device_info import DeviceInfo
-from latency.estimator import Pair
-from latency.measurement import Measurement
+from latency.measurement import Measurement, sessions_from_lists
 from latency.measuring_lock import measuring_lock
 from latency.meter import MeterSettings
 
@@ -46,18 +47,20 @@ class MeterProcess:
 
     Args:
         core: number of the core to measure on, None for unpinned; `latency.cores.measuring_core()` is the usual choice.
-        settings: how long to measure.
-        timeout_s: kill the child when a job takes longer than this; must exceed the budget in `settings`.
+            Several threads take as many cores: this one, and the last before it that this process may use now.
+        deployment: how the models are run; by default as `Deployment()`. That they are made for its resolution, batch
+            and dtype is up to the caller.
+        timeout_s: kill the child when a job takes longer than this and the budget of its settings together; positive.
 
     Raises:
-        ValueError: a timeout that the budget does not fit in.
+        ValueError: a timeout that is not positive, or more threads than cores.
     """
 
-    def __init__(self, core: int | None, settings: MeterSettings | None = None, *, timeout_s: float = 60.0) -> None:
-        self.settings = settings or MeterSettings()
-        if timeout_s <= self.settings.budget_s:
-            raise ValueError(f"timeout {timeout_s} s does not exceed the budget of {self.settings.budget_s} s")
-        self._core = core
+    def __init__(self, core: int | None, deployment: Deployment | None = None, *, timeout_s: float = 60.0) -> None:
+        if not 0 < timeout_s < math.inf:
+            raise ValueError(f"timeout_s {timeout_s} must be positive and finite")
+        self.deployment = deployment or Deployment()
+        self._cores = _cores_up_to(core, self.deployment.num_threads)
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] = io.BytesIO()  # the child's, a file once there is one
@@ -80,14 +83,14 @@ class MeterProcess:
 
     @property
     def core(self) -> int | None:
-        """The core that the child really is pinned to; None when it is not (not Linux, or the system refused)."""
+        """The core that the child's calling thread really is pinned to; None when not (not Linux, or refused)."""
         self._ensure_started()
         core: int | None = self._hello["core"]
         return core
 
     @property
     def device(self) -> DeviceInfo:
-        """Where it measures, as the child sees it."""
+        """Where and how it measures, as the child sees it."""
         self._ensure_started()
         return DeviceInfo.from_dict(self._hello["device"])
 
@@ -98,7 +101,15 @@ class MeterProcess:
         pid: int = self._hello["pid"]
         return pid
 
-    def measure(self, candidate: bytes, reference: bytes, *, seed: int = 0) -> Measurement:
+    def measure(
+        self,
+        candidate: bytes,
+        reference: bytes,
+        settings: MeterSettings | None = None,
+        *,
+        seed: int = 0,
+        fresh_process: bool = False,
+    ) -> Measurement:
         """Time `candidate` against `reference`, both ONNX models with static shapes.
 
         A candidate that cannot be loaded or run, that crashes the child or keeps it beyond the timeout gives status
@@ -106,14 +117,20 @@ class MeterProcess:
 
         Args:
             candidate: the network in question.
-            reference: what to compare with; stays loaded from call to call.
-            seed: of the bootstrap interval.
+            reference: what to compare with; its bytes stay with the child from call to call.
+            settings: how long to measure; by default as `MeterSettings()`.
+            seed: draws where in memory the networks come to lie.
+            fresh_process: end the child and start another one first. Where a process's memory happens to lie moves its
+                times; a new one draws that anew.
 
         Raises:
             MeasuringError: the reference cannot be run, or the child cannot be started.
         """
+        settings = settings or MeterSettings()
         shas = {"candidate_sha256": _sha256(candidate), "reference_sha256": _sha256(reference)}
         with self._one_caller, measuring_lock():
+            if fresh_process:
+                self._kill()
             self._ensure_ready()
             shas["device"] = self.device.key
             known = shas["reference_sha256"] == self._reference_sha256
@@ -122,22 +139,21 @@ class MeterProcess:
                 "candidate_bytes": len(candidate),
                 "reference_sha256": shas["reference_sha256"],
                 "reference_bytes": 0 if known else len(reference),
-                "settings": asdict(self.settings),
+                "settings": settings.to_dict(),
                 "seed": seed,
             }
             try:
-                answer = self._ask(job, candidate, b"" if known else reference)
+                answer = self._ask(job, candidate, b"" if known else reference, budget_s=settings.budget_s)
             except _ChildDiedError as error:
                 return Measurement.failure(str(error), **shas)
-            # Also after a failed candidate: the child loads the reference first.
+            # Also after a failed candidate: the child keeps the reference before it loads either.
             self._reference_sha256 = None if answer.get("model") == "reference" else shas["reference_sha256"]
         if answer.get("model") == "reference":
             raise MeasuringError(answer["failed"])
         if "failed" in answer:
             return Measurement.failure(answer["failed"], **shas)
-        pairs = [Pair.from_list(rows) for rows in answer["pairs"]]
-        environment = answer["environment"]
-        return Measurement.from_pairs(pairs, environment=environment, goal=self.settings.goal, seed=seed, **shas)
+        sessions = sessions_from_lists(answer["sessions"])
+        return Measurement.from_sessions(sessions, environment=answer["environment"], goal=settings.goal, **shas)
 
     def trace(self, model: bytes, num_runs: int = 20) -> dict[str, Any]:
         """The runtime's own profile of `model`; what `latency.kernel_trace.trace` returns.
@@ -173,6 +189,9 @@ class MeterProcess:
                 self._hello = self._read(_START_TIMEOUT_S)
             except _ChildDiedError as error:
                 raise MeasuringError(f"the measuring process did not start: {error}") from error
+            if "failed" in self._hello:
+                self._kill()
+                raise MeasuringError(self._hello["failed"])
 
     def _ensure_ready(self) -> None:
         """Started, and answering: a process that is being killed looks alive for some milliseconds."""
@@ -183,22 +202,22 @@ class MeterProcess:
             self._ensure_started()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        pinning = [] if self._core is None else ["--core", str(self._core)]
+        options = ["--deployment", json.dumps(self.deployment.to_dict()), "--cores", json.dumps(self._cores)]
         path = os.pathsep.join(filter(None, (_PACKAGE_ROOT, os.environ.get("PYTHONPATH"))))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _kill; a file cannot fill up as a pipe does)
         return subprocess.Popen(
             # -P: a folder named latency in the working directory is not ours
-            [sys.executable, "-P", "-m", "latency.measuring_process", *pinning],
+            [sys.executable, "-P", "-m", "latency.measuring_process", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
         )
 
-    def _ask(self, job: Mapping[str, Any], *models: bytes) -> dict[str, Any]:
+    def _ask(self, job: Mapping[str, Any], *models: bytes, budget_s: float = 0.0) -> dict[str, Any]:
         assert self._child is not None
         assert self._child.stdin is not None
-        return self._read(self._timeout_s, json.dumps(job).encode() + b"\n", *models)
+        return self._read(self._timeout_s + budget_s, json.dumps(job).encode() + b"\n", *models)
 
     def _read(self, timeout_s: float, *to_send: bytes) -> dict[str, Any]:
         """Send, then wait for one line of JSON; past the timeout the child is killed, which ends both."""
@@ -248,6 +267,23 @@ class MeterProcess:
             with contextlib.suppress(OSError):  # unsent bytes in the buffer of a broken pipe
                 pipe.close()
         self._stderr.close()
+
+
+def _cores_up_to(last: int | None, num_threads: int) -> list[int]:
+    """A core for each thread, ascending: `last` and those before it that this process may use; none without `last`.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    if last is None:
+        return []
+    cores = [*(core for core in available_cores() if core < last), last]
+    if len(cores) < num_threads:
+        raise ValueError(
+            f"num_threads {num_threads} needs as many cores, core {last} and others before it; "
+            f"this process may use {', '.join(map(str, cores))} of them"
+        )
+    return cores[-num_threads:]
 
 
 def _sha256(model: bytes) -> str:

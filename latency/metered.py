@@ -1,96 +1,124 @@
-"""Latency of an architecture, measured: spec to graph to ONNX to the meter."""
+"""Latency of an architecture, measured: spec to model to meter."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
+from typing import Any, Protocol
 
-from latency.kernel_profile import Kernel, profile
+import numpy as np
+
+from latency.deployed_model import deployed_model
+from latency.device_info import DeviceInfo
+from latency.kernel_profile import Kernel, kernels
 from latency.latency import Latency
 from latency.measurement import Measurement
-from latency.meter import MeterSettings
-from latency.meter_process import MeterProcess
-from latency.reference import Reference, calibrate
+from latency.meter import GRADES, Grade
+from latency.reference import Reference, Timer, calibrate
 from search_spaces.arch import ArchSpec
-from search_spaces.lower import lower
-from search_spaces.onnx_model import emit_onnx
 
 MAX_ATTEMPTS = 3
 
 
+class Meter(Timer, Protocol):
+    """A device that times models: `latency.meter_process.MeterProcess` here, others elsewhere."""
+
+    @property
+    def device(self) -> DeviceInfo:
+        """What it is, deployment included."""
+        ...
+
+    def trace(self, model: bytes, num_runs: int = 20) -> dict[str, Any]:
+        """The runtime's own profile; see `latency.kernel_trace.trace`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+
 class MeteredLatency:
-    """A `LatencySource` that measures; a context manager that owns the measuring process.
+    """A `LatencySource` that measures; a context manager that closes its meter.
 
     Args:
+        meter: the device.
         reference: network that ratios refer to.
-        resolution: deployment resolution in pixels.
         num_classes: outputs of the classifier.
-        core: to measure on, None for unpinned.
-        settings: of the meter.
-        reference_ms: frozen time of the reference, from an earlier calibration on this device; None calibrates now.
+        grade: how carefully.
+        images: calibrate int8 networks; see `deployed_model`.
+        frozen: time of the reference in milliseconds and the device's spread, from an earlier calibration; None
+            calibrates on first use, some seconds.
     """
 
     def __init__(
         self,
+        meter: Meter,
         reference: ArchSpec,
         *,
-        resolution: int,
         num_classes: int,
-        core: int | None,
-        settings: MeterSettings | None = None,
-        reference_ms: float | None = None,
+        grade: Grade = GRADES["search"],
+        images: Sequence[np.ndarray] | None = None,
+        frozen: Reference | None = None,
     ) -> None:
-        self._resolution = resolution
+        self.meter = meter
         self._num_classes = num_classes
-        self._process = MeterProcess(core, settings)
-        self._reference_model = self._model(reference)
-        self._reference = Reference(self._reference_model, reference_ms) if reference_ms else None
+        self._grade = grade
+        self._images = images
+        self._yardstick = reference
+        self._reference = frozen
 
     def __enter__(self) -> MeteredLatency:
-        self._process.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.__exit__(kind, error, traceback)
+        self.close()
 
     def close(self) -> None:
-        """End the measuring process."""
-        self._process.close()
-
-    @property
-    def process(self) -> MeterProcess:
-        """The measuring process."""
-        return self._process
+        """Close the meter."""
+        self.meter.close()
 
     @property
     def reference(self) -> Reference:
-        """The reference with its frozen time; calibrates on first use, a few seconds."""
+        """The reference with its frozen time; calibrates on first use."""
         if self._reference is None:
-            self._reference, _ = calibrate(self._process, self._reference_model)
+            self._reference, _ = calibrate(self.meter, self.model(self._yardstick))
         return self._reference
 
     def latency(self, arch: ArchSpec) -> Latency:
         """Measured latency of `arch`; status ``failed`` rather than an exception when it cannot be run."""
         return self.measure(arch)[0]
 
-    def measure(self, arch: ArchSpec) -> tuple[Latency, Measurement]:
-        """Latency with the raw samples behind it; a disturbed measurement is taken again.
-
-        Where not one pair of the last attempt was fit to be used, the latency is ``failed``: there is no value to trust.
-        """
-        model = self._model(arch)
-        for _ in range(MAX_ATTEMPTS):
-            measurement = self._process.measure(model, self.reference.model)
-            if measurement.status != "unstable":
+    def measure(self, arch: ArchSpec, grade: Grade | None = None) -> tuple[Latency, list[Measurement]]:
+        """Latency with the raw samples behind it, one measurement a process; a disturbed one is taken again."""
+        grade, model = grade or self._grade, self.model(arch)
+        goal = replace(grade.settings.goal, spread=self.reference.spread)
+        settings = replace(grade.settings, goal=goal)
+        taken: list[Measurement] = []
+        for attempt in range(MAX_ATTEMPTS):
+            taken = [
+                self.meter.measure(
+                    model, self.reference.model, settings, seed=seed, fresh_process=grade.num_processes > 1
+                )
+                for seed in range(attempt * grade.num_processes, (attempt + 1) * grade.num_processes)
+            ]
+            latency = self.reference.latency(taken, goal)
+            # A network that cannot be run fails again; one that the machine left not a single pair may not.
+            if latency.status in ("ok", "wide") or any(m.status == "failed" for m in taken):
                 break
-        if measurement.status == "unstable" and measurement.num_pairs == 0:
-            return Latency.failure(f"the machine was too busy to measure: {measurement.reason}"), measurement
-        return self.reference.latency(measurement), measurement
+        return latency, taken
 
     def profile(self, arch: ArchSpec) -> list[Kernel]:
-        """Executed kernels of `arch`, in order."""
-        return profile(self._process, self._model(arch))
+        """Executed kernels of `arch`, in order.
 
-    def _model(self, arch: ArchSpec) -> bytes:
-        return emit_onnx(lower(arch, self._resolution, self._num_classes))
+        Raises:
+            MeasuringError: the network cannot be run.
+        """
+        model = self.model(arch)
+        return kernels(model, self.meter.trace(model))
+
+    def model(self, arch: ArchSpec) -> bytes:
+        """What is measured of `arch`."""
+        return deployed_model(arch, self.meter.device.deployment, self._num_classes, self._images)

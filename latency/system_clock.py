@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +18,11 @@ class Clock(Protocol):
         ...
 
     def cpu_ns(self) -> int | None:
-        """Nanoseconds that the calling thread has run; None where unknown."""
+        """Nanoseconds that the calling thread has run; None where unknown, or where they tell nothing."""
         ...
 
     def interruptions(self) -> tuple[int, int]:
-        """Involuntary context switches of the calling thread, and ticks stolen from its core; both count up."""
+        """Involuntary context switches of the calling thread, and ticks stolen from its cores; both count up."""
         ...
 
 
@@ -29,11 +30,16 @@ class SystemClock:
     """The machine's own clock. Counters that a system lacks stay at 0.
 
     Args:
-        core: number of the core that the thread is pinned to; None means unpinned, and steal counts all cores.
+        cores: numbers of the cores that the threads are pinned to, or of the only one; None or empty means unpinned, and
+            steal counts all cores.
+        thread_does_all: whether the calling thread does all the work. Where others help it, on cores or accelerators, it
+            may sleep until they are done: then its CPU time is below wall time on a quiet machine too, and unknown here.
     """
 
-    def __init__(self, core: int | None) -> None:
-        self._label = b"cpu " if core is None else b"cpu%d " % core
+    def __init__(self, cores: int | Sequence[int] | None, *, thread_does_all: bool = True) -> None:
+        numbers = [cores] if isinstance(cores, int) else cores or []
+        self._labels = [b"cpu%d " % number for number in numbers] or [b"cpu "]
+        self._thread_does_all = thread_does_all
         # Kept open: a read costs about 50 microseconds, and one follows every block.
         self._stat = os.open("/proc/stat", os.O_RDONLY) if Path("/proc/stat").exists() else None
 
@@ -43,7 +49,7 @@ class SystemClock:
 
     def cpu_ns(self) -> int | None:
         """See `Clock`. Windows counts in 15 ms steps, too coarse for a block."""
-        return None if sys.platform == "win32" else time.thread_time_ns()
+        return time.thread_time_ns() if self._thread_does_all and sys.platform != "win32" else None
 
     def interruptions(self) -> tuple[int, int]:
         """See `Clock`."""
@@ -57,8 +63,12 @@ class SystemClock:
         if self._stat is None:
             return 0
         text = os.pread(self._stat, 1 << 14, 0)
-        start = text.find(self._label)
-        if start < 0:
-            return 0
-        fields = text[start : text.find(b"\n", start)].split()
-        return int(fields[8]) if len(fields) > 8 else 0  # label, user, nice, system, idle, iowait, irq, softirq, steal
+        return sum(_steal_ticks(text, label) for label in self._labels)
+
+
+def _steal_ticks(text: bytes, label: bytes) -> int:
+    start = text.find(label)
+    if start < 0:
+        return 0
+    fields = text[start : text.find(b"\n", start)].split()
+    return int(fields[8]) if len(fields) > 8 else 0  # label, user, nice, system, idle, iowait, irq, softirq, steal

@@ -14,6 +14,7 @@ from rich.table import Table
 
 import nas
 from nas.errors import UserError
+from nas.latency_cli import Arch, Json, NumClasses, Resolution, latency_app, print_json
 
 app = typer.Typer(
     name="nas",
@@ -24,7 +25,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 zoo_app = typer.Typer(no_args_is_help=True, help="Published networks.")
-latency_app = typer.Typer(no_args_is_help=True, help="Latency on this device.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(zoo_app, name="zoo")
 app.add_typer(latency_app, name="latency")
@@ -32,17 +32,6 @@ app.add_typer(data_app, name="data")
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Arch = Annotated[
-    str, typer.Argument(help="A network of the zoo, an architecture string, or a JSON file.", metavar="ARCH")
-]
-Resolution = Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")]
-NumClasses = Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")]
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1, allow_nan=False))
 
 
 def _version(wanted: bool) -> None:
@@ -137,7 +126,7 @@ def zoo_list(as_json: Json = False, resolution: Resolution = 224, num_classes: N
 
     rows = [_network(name, resolution, num_classes) for name in ZOO]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     table = Table("network", "params", "MACs")
     for row in rows:
@@ -154,7 +143,7 @@ def zoo_show(name: Arch, as_json: Json = False, resolution: Resolution = 224, nu
 
     row = _network(name, resolution, num_classes)
     if as_json:
-        _print_json(row)
+        print_json(row)
         return
     console = Console()
     console.print(
@@ -185,42 +174,6 @@ def _network(text: str, resolution: int, num_classes: int) -> dict[str, Any]:
     }
 
 
-@latency_app.command("measure")
-def latency_measure(
-    archs: Annotated[list[str], typer.Argument(help="Zoo names, architecture strings, JSON files.", metavar="ARCH...")],
-    as_json: Json = False,
-    resolution: Resolution = 224,
-    num_classes: NumClasses = 1000,
-    reference: Annotated[str, typer.Option(help="Network that ratios refer to.", metavar="ARCH")] = "mobilenet_v2",
-) -> None:
-    """Measure networks with ONNX Runtime: one thread, batch 1, on a core of their own, each interleaved with the reference."""
-    from latency.cores import measuring_core
-    from latency.metered import MeteredLatency
-    from nas.network import resolve_network
-
-    networks = [(text, resolve_network(text)) for text in archs]
-    yardstick = resolve_network(reference)
-    rows = []
-    with MeteredLatency(yardstick, resolution=resolution, num_classes=num_classes, core=measuring_core()) as meter:
-        for text, arch in networks:
-            latency = meter.latency(arch).to_dict()
-            keys = ["latency_ms", "interval_ms", "ratio", "status"] + ["reason"] * (latency["status"] == "failed")
-            rows.append({"arch": text, **{key: latency[key] for key in keys}})
-    if as_json:
-        _print_json(rows)
-        return
-    table = Table("network", "latency", "95 % interval", f"x {reference}", "status")
-    for row in rows:
-        if row["latency_ms"] is None:
-            table.add_row(row["arch"], "-", "-", "-", f"{row['status']}: {row['reason']}")
-            continue
-        low, high = row["interval_ms"]
-        table.add_row(
-            row["arch"], f"{row['latency_ms']:.3f} ms", f"{low:.3f} to {high:.3f}", f"{row['ratio']:.3f}", row["status"]
-        )
-    Console().print(table)
-
-
 @data_app.command("info")
 def data_info(
     spec: Annotated[str, typer.Argument(help="digits, FILE.npz, or FOLDER.", metavar="SPEC")], as_json: Json = False
@@ -230,7 +183,7 @@ def data_info(
 
     description = describe(load_dataset(spec))
     if as_json:
-        _print_json(description)
+        print_json(description)
         return
     table = Table(show_header=False)
     for key, value in description.items():

@@ -7,16 +7,15 @@ import os
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from nas.errors import UserError
+from nas.latency_section import GradeName, LatencySection
 from nas.objective import Objective, Target
-
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+from nas.section import Fraction, Positive, Section
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,12 +54,6 @@ def _read_yaml(text: str) -> Any:
         raise ValueError(str(error).partition("\n")[0]) from None
 
 
-class Section(BaseModel):
-    """Frozen, no key that is not listed, no number that is not finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 class DataSection(Section):
     """What to train on."""
 
@@ -92,23 +85,6 @@ class EvaluatorSection(Section):
     name: Literal["train", "recorded"] = "train"
     training: TrainingSection = TrainingSection()
     run: str | None = Field(None, description="recorded: the run folder whose accuracies to use")
-
-
-class LatencySection(Section):
-    """Where latencies come from, and of what."""
-
-    name: Literal["measure", "recorded"] = "measure"
-    resolution: int = Field(224, ge=8, description="deployment resolution in pixels")
-    num_classes: Positive | None = Field(None, description="classes of the measured network; default: the data's")
-    reference: str = Field("mobilenet_v2", description="network that ratios refer to")
-    half_width: float = Field(0.007, gt=0, lt=1, description="aimed half-width of the 95 % interval of the ratio")
-    budget_s: float = Field(3.0, gt=0, description="longest measurement of one network")
-    run: str | None = Field(None, description="recorded: the run folder whose latencies to use")
-
-    @property
-    def num_outputs(self) -> int:
-        """Classes of the measured network; ImageNet's 1000 where neither recipe nor data say."""
-        return self.num_classes or 1000
 
 
 class ControllerSection(Section):
@@ -151,6 +127,7 @@ class FinalSection(Section):
 
     baselines: list[str] = Field(default_factory=lambda: ["mobilenet_v2", "mnasnet_a1", "mobilenet_v3_large"])
     training: TrainingSection = TrainingSection(epochs=20)
+    grade: GradeName = Field("search", description="how carefully to measure; final: five processes, 15 s a network")
 
 
 class Config(Section):
@@ -218,6 +195,8 @@ def _set(document: dict[str, Any], assignment: str) -> None:
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     section: Any = Config
     for part in location:
+        if isinstance(part, int):  # an entry of a list
+            continue
         annotation = section.model_fields[part].annotation if part in section.model_fields else None
         kinds = [annotation, *getattr(annotation, "__args__", ())]
         section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)

@@ -1,4 +1,4 @@
-"""Ray, started or joined: the dashboard, and the actor that measures on this machine."""
+"""Ray, started or joined, and its dashboard."""
 
 from __future__ import annotations
 
@@ -11,16 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from latency.cores import measuring_core, other_cores, pin
-from latency.estimator import Goal
-from latency.meter import MeterSettings
-from latency.metered import MeteredLatency
-from nas.config import LatencySection
 from nas.errors import UserError
-from nas.network import resolve_network
-from search_spaces.arch_string import parse_arch
 
 NAMESPACE = "nas"
 
@@ -84,74 +76,3 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
         yield Cluster(f"http://{url}" if url else None, started_here=address is None)
     finally:
         ray.shutdown()
-
-
-def here() -> NodeAffinitySchedulingStrategy:
-    """Schedules on the driver's machine and nowhere else."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-
-
-@ray.remote(num_cpus=0, max_restarts=0)
-class MeasuringActor:
-    """The local device: one measurement at a time, in a process of its own on a core of its own.
-
-    Args:
-        section: what to measure.
-        reference_ms: frozen time of the reference; None calibrates.
-    """
-
-    def __init__(self, section: LatencySection, reference_ms: float | None) -> None:
-        core = measuring_core()
-        self._repr = f"latency meter on core {core}"
-        self._meter = MeteredLatency(
-            resolve_network(section.reference),
-            resolution=section.resolution,
-            num_classes=section.num_outputs,
-            core=core,
-            settings=MeterSettings(goal=Goal(half_width=section.half_width), budget_s=section.budget_s),
-            reference_ms=reference_ms,
-        )
-        self._meter.__enter__()
-        pin(other_cores())  # this process only waits
-
-    def __repr__(self) -> str:
-        return self._repr
-
-    def reference_ms(self) -> float:
-        """Frozen time of the reference."""
-        return self._meter.reference.reference_ms
-
-    def device(self) -> dict[str, Any]:
-        """`DeviceInfo` as a dict."""
-        return self._meter.process.device.to_dict()
-
-    def measure(self, arch: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """`Latency` and `Measurement` of an architecture string, as dicts."""
-        latency, measurement = self._meter.measure(parse_arch(arch))
-        return latency.to_dict(), measurement.to_dict()
-
-    def kernel_times_us(self, arch: str) -> dict[str, float]:
-        """Operation name -> microseconds of the kernels that stem from it, under profiling."""
-        times: dict[str, float] = {}
-        for kernel in self._meter.profile(parse_arch(arch)):
-            operation = (kernel.origin or "other").split("/")[0]
-            times[operation] = times.get(operation, 0.0) + kernel.median_us
-        return times
-
-    def close(self) -> None:
-        """End the measuring process."""
-        self._meter.close()
-
-
-@contextlib.contextmanager
-def measuring_actor(section: LatencySection, reference_ms: float | None) -> Iterator[Any]:
-    """The local device as an actor handle; ended in the end."""
-    actor = MeasuringActor.options(name=f"latency:local:{os.getpid()}", scheduling_strategy=here()).remote(  # type: ignore[attr-defined]
-        section, reference_ms
-    )
-    try:
-        yield actor
-    finally:
-        with contextlib.suppress(ray.exceptions.RayError):  # it is gone already when the cluster went first
-            ray.get(actor.close.remote(), timeout=10)
-        ray.kill(actor)

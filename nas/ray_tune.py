@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
 from latency.cores import other_cores, pin
-from latency.latency import Latency, LatencySource
+from latency.latency import Latency
 from latency.measurement import Measurement
 from nas.config import Config
 from nas.evaluator import Evaluation, Evaluator
-from nas.objective import Objective
+from nas.over_devices import DeviceObjectives
+from nas.quote import Quote, Quoter
 from nas.study import Assignment, Study
 from nas.trial import Trial
 from search_spaces.arch import ArchSpec
@@ -33,17 +34,17 @@ class Services:
 
     Attributes:
         evaluator: says how accurate.
-        recorded_latency: says how fast, from a record; or None,
-        meter: and then the handle of the measuring actor.
-        meter_node: Ray node whose measuring core training must leave alone; None where nothing is measured.
+        meters: device name -> handle of the actor that measures there; empty where nothing is measured.
+        meter_nodes: Ray nodes whose measuring cores training must leave alone.
+        num_measuring: how many those are on each.
         seed: of the study.
         num_threads: CPU threads of training.
     """
 
     evaluator: Evaluator
-    recorded_latency: LatencySource | None
-    meter: Any
-    meter_node: str | None
+    meters: Mapping[str, Any]
+    meter_nodes: frozenset[str]
+    num_measuring: int
     seed: int
     num_threads: int
 
@@ -54,24 +55,24 @@ def trial_seed(study_seed: int, number: int) -> int:
 
 
 class CandidateTrial(tune.Trainable):
-    """Trains one network while the device measures it; a step is an epoch.
+    """Trains one network while the devices measure it, or before they do; a step is an epoch.
 
     In the dashboard it is an actor called after its trial and architecture.
     """
 
     def setup(self, config: dict[str, Any], services: Services) -> None:  # type: ignore[override]  # tune.with_parameters
-        """Start the measurement, prepare the training."""
+        """Start the measurements that are due, prepare the training."""
         import torch
 
-        if services.meter_node == ray.get_runtime_context().get_node_id():
-            pin(other_cores())
+        if ray.get_runtime_context().get_node_id() in services.meter_nodes:
+            pin(other_cores(services.num_measuring))
         torch.set_num_threads(services.num_threads)
         self._number, self._arch = config["number"], config["arch"]
-        self._services = services
-        arch = parse_arch(self._arch)
-        self._measuring = services.meter.measure.remote(self._arch) if services.meter else None
+        self._quote = Quote.from_dict(json.loads(config["quote"]))
+        self._meters = services.meters
+        self._measuring = self._ask_devices() if self._quote.measures_at_once else {}
         self._evaluations: Iterator[Evaluation] = services.evaluator.evaluate(
-            arch, trial_seed(services.seed, self._number)
+            parse_arch(self._arch), trial_seed(services.seed, self._number)
         )
         self._latest: Evaluation | None = None
         self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
@@ -91,7 +92,13 @@ class CandidateTrial(tune.Trainable):
         except Exception as error:
             return self._failed(f"{type(error).__name__}: {error}")
 
+    def _ask_devices(self) -> dict[str, Any]:
+        """Device name -> the answer to come."""
+        return {name: meter.measure.remote(self._arch) for name, meter in self._meters.items()}
+
     def _advance(self) -> dict[str, Any]:
+        if failure := self._quote.failure:
+            return self._failed(f"latency: {failure}")
         evaluation = next(self._evaluations, None)
         if evaluation is None:
             return self._outcome()
@@ -106,16 +113,17 @@ class CandidateTrial(tune.Trainable):
     def _outcome(self) -> dict[str, Any]:
         evaluation = self._latest
         assert evaluation is not None, "an evaluator gives at least one evaluation"
-        if self._measuring is None:
-            assert self._services.recorded_latency is not None
-            latency, samples = self._services.recorded_latency.latency(parse_arch(self._arch)).to_dict(), None
-        else:
-            latency, samples = ray.get(self._measuring)
+        if self._quote.measures_after(evaluation.accuracy):
+            self._measuring = self._ask_devices()
+        latencies = self._quote.to_dict()["latencies"]
+        measurements = {}
+        for name, reply in self._measuring.items():
+            latencies[name], measurements[name] = ray.get(reply)
         outcome = {
             "accuracy": evaluation.accuracy,
             "seconds": evaluation.seconds,
-            "latency": latency,
-            "samples": samples,
+            "latencies": latencies,
+            "measurements": measurements,
         }
         return self._done(outcome, evaluation.accuracy)
 
@@ -146,8 +154,10 @@ class ControllerSearcher(Searcher):
 
     Args:
         study: hands out and takes back.
-        objective: makes the reward.
-        keep_samples: called with trial number, architecture, latency and raw samples before the trial is journalled.
+        objectives: make the reward.
+        quoter: says what is known of a candidate's latencies.
+        keep_samples: called with trial number, device, architecture, latency and raw samples, before the trial is
+            journalled.
         observer: told of progress.
         quiet: is it a good moment to start a process? Asked before each trial.
         cpus: of each trial.
@@ -157,8 +167,9 @@ class ControllerSearcher(Searcher):
     def __init__(
         self,
         study: Study,
-        objective: Objective,
-        keep_samples: Callable[[int, ArchSpec, Latency, Measurement], None],
+        objectives: DeviceObjectives,
+        quoter: Quoter,
+        keep_samples: Callable[[int, str, ArchSpec, Latency, Sequence[Measurement]], None],
         observer: Observer,
         quiet: Callable[[], bool],
         *,
@@ -167,7 +178,8 @@ class ControllerSearcher(Searcher):
     ) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._study = study
-        self._objective = objective
+        self._objectives = objectives
+        self._quoter = quoter
         self._keep_samples = keep_samples
         self._observer = observer
         self._quiet = quiet
@@ -191,7 +203,14 @@ class ControllerSearcher(Searcher):
             return str(Searcher.FINISHED) if self._study.done else None
         self._running[trial_id] = assignment
         self._starting.add(trial_id)
-        return {"number": assignment.number, "arch": str(assignment.arch), "cpus": self._cpus, "gpus": self._gpus}
+        quote = self._quoter.quote(assignment.arch, self._study.told)
+        return {
+            "number": assignment.number,
+            "arch": str(assignment.arch),
+            "quote": json.dumps(quote.to_dict()),  # one string, for Tune searches nested ones for distributions
+            "cpus": self._cpus,
+            "gpus": self._gpus,
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A running trial has a better estimate."""
@@ -218,19 +237,23 @@ class ControllerSearcher(Searcher):
         times = {"finished_unix": round(time.time(), 3)}
         if "failure" in outcome:
             return replace(blank, status="failed", reason=outcome["failure"], times=times)
-        latency = Latency.from_dict(outcome["latency"])
-        if outcome["samples"]:
-            self._keep_samples(blank.number, blank.arch, latency, Measurement.from_dict(outcome["samples"]))
+        latencies = {name: Latency.from_dict(latency) for name, latency in outcome["latencies"].items()}
+        for name, measurements in outcome["measurements"].items():
+            samples = [Measurement.from_dict(measurement) for measurement in measurements]
+            self._keep_samples(blank.number, name, blank.arch, latencies[name], samples)
         times["training_s"] = round(outcome["seconds"], 3)
-        if latency.status == "failed":
-            reason = f"latency: {latency.reason}"
-            return replace(
-                blank, status="failed", accuracy=outcome["accuracy"], latency=latency, reason=reason, times=times
-            )
-        reward = self._objective.reward(outcome["accuracy"], latency.latency_ms)
-        return replace(
-            blank, status="ok", accuracy=outcome["accuracy"], latency=latency, reward=reward, reason=None, times=times
+        done = replace(
+            blank,
+            accuracy=outcome["accuracy"],
+            latency=self._objectives.latency(latencies),
+            device_latencies=latencies if len(latencies) > 1 else {},
+            times=times,
         )
+        assert done.latency is not None
+        if done.latency.status == "failed":
+            return replace(done, status="failed", reason=f"latency: {done.latency.reason}")
+        reward = self._objectives.reward(outcome["accuracy"], latencies)
+        return replace(done, status="ok", reward=reward, reason=None)
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore that we never ask for: the journal is what a run resumes from.

@@ -9,8 +9,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Any
 
 from latency.latency import Latency
 from latency.measurement import Measurement
+from nas.calibration import Calibration
 from nas.config import Config, parse_config
 from nas.errors import UserError
 from nas.jsonl import JsonLines
@@ -27,34 +27,21 @@ from nas.trial import Trial, best_trial, read_trials
 from search_spaces.arch import ArchSpec
 
 RUNS = Path("runs")
+TABLE = "latency_table.json"
+"""In a run folder: the table as it was when the run began, whatever became of the recipe's file since."""
+
 LATENCY_FORMAT = "nas-latency"
-LATENCY_VERSION = 1
-ENVIRONMENT_VERSION = 1
+LATENCY_VERSION = 2
+ENVIRONMENT_VERSION = 2
 _PACKAGES = ("torch", "ray", "onnxruntime", "onnx", "numpy", "pandas", "pydantic", "scikit-learn", "platform-nas")
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What was frozen before the first trial: the same on resume, so that rewards stay comparable.
-
-    Attributes:
-        target_ms: the resolved latency target.
-        reference_ms: time of the reference network; None when latencies are not measured here.
-        device: `DeviceInfo` as a dict; None likewise.
-        data_fingerprint: of the data set; None when nothing is trained.
-    """
-
-    target_ms: float
-    reference_ms: float | None
-    device: Mapping[str, Any] | None
-    data_fingerprint: str | None
 
 
 class Run:
     """A run folder that this process writes to; a context manager that keeps other writers out.
 
-    ``config.yaml`` (resolved), ``environment.json``, ``trials.jsonl``, ``latency.jsonl`` (raw samples), later ``best/``,
-    ``final.json``, ``pareto.csv``, ``report.html``; ``ray/`` is Tune's own.
+    ``config.yaml`` (resolved), ``environment.json``, ``trials.jsonl``, ``latency.jsonl`` (raw samples), the table that
+    prices its networks if there is one, later ``best/``, ``final.json``, ``pareto.csv``, ``report.html``; ``ray/`` is
+    Tune's own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -104,16 +91,24 @@ class Run:
         """Add a trial to the journal."""
         self._trials.append(trial.to_dict())
 
-    def append_latency(self, trial: int | None, arch: ArchSpec, latency: Latency, samples: Measurement) -> None:
-        """Keep the raw samples of a measurement; `trial` is None for networks outside the search."""
+    def append_latency(
+        self, trial: int | None, device: str, arch: ArchSpec, latency: Latency, measurements: Sequence[Measurement]
+    ) -> None:
+        """Keep the raw samples behind a latency, one measurement a process; `trial` is None outside the search."""
         self._latencies.append(
-            {"trial": trial, "arch": str(arch), "latency": latency.to_dict(), "measurement": samples.to_dict()}
+            {
+                "trial": trial,
+                "device": device,
+                "arch": str(arch),
+                "latency": latency.to_dict(),
+                "measurements": [measurement.to_dict() for measurement in measurements],
+            }
         )
 
     def calibration(self) -> Calibration | None:
         """What was frozen when the run began; None before that."""
         path = self.folder / "environment.json"
-        return Calibration(**read_environment(self.folder)["calibration"]) if path.is_file() else None
+        return read_calibration(self.folder) if path.is_file() else None
 
     def freeze(self, calibration: Calibration, seed: int) -> None:
         """Write ``environment.json``, once."""
@@ -126,7 +121,7 @@ class Run:
                 "git": _git_revision(),
                 "python": platform.python_version(),
                 "packages": {name: _version(name) for name in _PACKAGES},
-                "calibration": {name: getattr(calibration, name) for name in calibration.__dataclass_fields__},
+                "calibration": calibration.to_dict(),
             },
         )
 
@@ -180,6 +175,19 @@ def read_environment(folder: Path) -> dict[str, Any]:
     if document.get("version") != ENVIRONMENT_VERSION:
         raise UserError(f"{path}: version {document.get('version')}; this program reads {ENVIRONMENT_VERSION}")
     return document
+
+
+def read_calibration(folder: Path) -> Calibration:
+    """What was frozen when a run began.
+
+    Raises:
+        UserError: as `read_environment`, or devices described as another version of the program does.
+    """
+    try:
+        return Calibration.from_dict(read_environment(folder)["calibration"])
+    except (KeyError, TypeError, ValueError) as error:
+        path = folder / "environment.json"
+        raise UserError(f"{path}: devices as another version describes them ({error}); begin a new run") from None
 
 
 def best_of_run(folder: Path) -> Trial | None:

@@ -55,6 +55,12 @@ class Journal(Protocol):
         ...
 
 
+def accuracy_and_latency(trial: Trial) -> tuple[float, ...]:
+    """1 - accuracy and the latency in milliseconds of a successful trial, each to be small."""
+    assert trial.latency_ms is not None, "a successful trial has a latency"
+    return 1 - (trial.accuracy or 0.0), trial.latency_ms
+
+
 class ReplayError(Exception):
     """The journal does not belong to this controller, space and seed."""
 
@@ -72,6 +78,8 @@ class Study:
         concurrency: networks in flight at most; part of what makes a run repeatable.
         journal: gets every trial once, in the order in which they finish.
         finished: trials of an interrupted run, from its journal.
+        objectives: of a successful trial, for controllers that weigh them themselves; by default as
+            `accuracy_and_latency`.
     """
 
     def __init__(
@@ -86,6 +94,7 @@ class Study:
         concurrency: int,
         journal: Journal,
         finished: list[Trial],
+        objectives: Callable[[Trial], tuple[float, ...]] | None = None,
     ) -> None:
         self._space = space
         self._controller = controller
@@ -95,6 +104,7 @@ class Study:
         self._num_trials = num_trials
         self._concurrency = concurrency
         self._journal = journal
+        self._objectives = objectives or accuracy_and_latency
         self._recorded: Mapping[int, Trial] = {trial.number: trial for trial in finished}
         self._suggestions: list[Suggestion] = []
         self._trials: dict[int, Trial] = {}
@@ -109,6 +119,14 @@ class Study:
     def trials(self) -> list[Trial]:
         """Finished trials, by number."""
         return [self._trials[number] for number in sorted(self._trials)]
+
+    @property
+    def told(self) -> list[Trial]:
+        """Trials whose outcome the controller knows, by number.
+
+        After `next` has handed out network n they are trials 0 to n - concurrency, whichever finished first.
+        """
+        return [self._trials[number] for number in range(self._num_told)]
 
     @property
     def num_distinct(self) -> int:
@@ -226,7 +244,7 @@ class Study:
         """Tell outcomes in the order of their numbers, up to but not including `due`, as far as they are known."""
         while self._num_told < due and (trial := self._trials.get(self._num_told)):
             failed = trial.status != "ok"
-            objectives = () if failed else (1 - (trial.accuracy or 0.0), trial.latency_ms or 0.0)
+            objectives = () if failed else self._objectives(trial)
             self._controller.tell(self._suggestions[trial.number], Outcome(trial.reward, objectives, failed))
             self._num_told += 1
             self._failures_in_a_row = self._failures_in_a_row + 1 if trial.status == "failed" else 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latency.measuring_lock import training_step
 from search_spaces.torch_module import GraphModule
 
 EVALUATION_BATCH = 256
@@ -132,7 +133,7 @@ def _autocast(device: torch.device) -> torch.autocast:
 
 
 def train(module: GraphModule, data: ImageSet, recipe: TrainingRecipe, seed: int) -> Iterator[Epoch]:
-    """Train `module` in place, one epoch for each item taken.
+    """Train `module` in place, one epoch for each item taken; rests while a latency is measured on this machine.
 
     The order of images and the augmentation are functions of `seed`; the last partial batch of an epoch is left out
     (BN on a handful of images disturbs short trainings), unless it is the only one.
@@ -160,14 +161,15 @@ def train(module: GraphModule, data: ImageSet, recipe: TrainingRecipe, seed: int
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate_at(epoch * steps_per_epoch + step, steps_per_epoch)
             batch = order[step * batch_size : (step + 1) * batch_size].to(device)
-            images = data.normalised(_augment(data.images[batch], recipe, generator))
-            with _autocast(device):
-                loss = F.cross_entropy(module(images), data.labels[batch], label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if average:
-                average.update()
+            with training_step():
+                images = data.normalised(_augment(data.images[batch], recipe, generator))
+                with _autocast(device):
+                    loss = F.cross_entropy(module(images), data.labels[batch], label_smoothing=recipe.label_smoothing)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                if average:
+                    average.update()
             losses += loss.detach()
         mean_loss = float(losses) / steps_per_epoch
         if not math.isfinite(mean_loss):
@@ -205,7 +207,8 @@ def num_correct(module: GraphModule, data: ImageSet) -> int:
     module.eval()
     correct = 0
     for start in range(0, len(data), EVALUATION_BATCH):
-        with _autocast(data.images.device):
-            logits = module(data.normalised(data.images[start : start + EVALUATION_BATCH]))
-        correct += int((logits.argmax(1) == data.labels[start : start + EVALUATION_BATCH]).sum())
+        with training_step():
+            with _autocast(data.images.device):
+                logits = module(data.normalised(data.images[start : start + EVALUATION_BATCH]))
+            correct += int((logits.argmax(1) == data.labels[start : start + EVALUATION_BATCH]).sum())
     return correct

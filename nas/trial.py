@@ -14,7 +14,7 @@ from search_spaces.arch_string import parse_arch
 from search_spaces.choice import Option
 
 FORMAT = "nas-trials"
-VERSION = 1
+VERSION = 2
 
 Status = Literal["ok", "failed", "rejected"]
 """ok: trained and measured; failed: crashed, diverged or could not be measured; rejected: broke a constraint, not trained."""
@@ -33,9 +33,11 @@ class Trial:
         macs: multiply-adds at the deployment resolution.
         params: trained parameters.
         accuracy: on held-out images, in [0, 1]; None unless ``ok``.
-        latency: on the device; None when it was not measured.
+        latency: the one that the reward used: of the device; with several devices what stands for all of them, see
+            `nas.over_devices.DeviceObjectives.latency`; None when there is none.
         reason: why it failed or was rejected.
         repeat_of: number of the earlier trial of the same network whose outcome this one takes over.
+        device_latencies: device name -> latency there, with several devices; empty with one, and where there is none.
         times: wall seconds and time stamps; the only fields that differ between two runs with equal outcomes.
     """
 
@@ -50,11 +52,12 @@ class Trial:
     latency: Latency | None = None
     reason: str | None = None
     repeat_of: int | None = None
+    device_latencies: Mapping[str, Latency] = field(default_factory=dict)
     times: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def latency_ms(self) -> float | None:
-        """Milliseconds, where the network was measured."""
+        """Milliseconds of `latency`, where there are any."""
         return self.latency.latency_ms if self.latency and self.latency.status != "failed" else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Trial:
             "arch": str(self.arch),
             "key": self.arch.key,
             "latency": self.latency.to_dict() if self.latency else None,
+            "device_latencies": {name: latency.to_dict() for name, latency in self.device_latencies.items()},
             "times": dict(self.times),
         }
 
@@ -79,6 +83,9 @@ class Trial:
                 **fields,
                 "arch": parse_arch(fields["arch"]),
                 "latency": Latency.from_dict(latency) if latency else None,
+                "device_latencies": {
+                    name: Latency.from_dict(found) for name, found in fields["device_latencies"].items()
+                },
             }
         )
 

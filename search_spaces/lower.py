@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from search_spaces.arch import Activation, ArchSpec, Layer
+from search_spaces.arch import Activation, ArchSpec, BlockSpec, Head, Layer, Stem
 from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Op, Scale, Shape
 
 
@@ -123,8 +123,58 @@ def _layer(emit: _Emitter, name: str, x: _Tensor, layer: Layer) -> _Tensor:
     return emit.add(f"{name}.add", y, shortcut)
 
 
+def lower_stem(stem: Stem, resolution: int) -> Graph:
+    """The first convolution for square RGB images of side `resolution`; its last operation gives the output."""
+    emit = _Emitter()
+    image = _Tensor(INPUT, (3, resolution, resolution))
+    emit.conv("stem", image, stem.channels, kernel=stem.kernel, stride=stem.stride, activation=stem.activation)
+    return Graph(image.shape, tuple(emit.ops))
+
+
+def lower_layer(layer: Layer, input_shape: Shape, name: str = "layer", source: str = INPUT) -> Graph:
+    """One layer of a block, alone; its last operation gives the output.
+
+    Args:
+        layer: what to build.
+        input_shape: of the tensor that it receives, of `layer.in_channels` channels.
+        name: operations are called ``{name}.*``.
+        source: name of that tensor.
+    """
+    emit = _Emitter()
+    _layer(emit, name, _Tensor(source, input_shape), layer)
+    return Graph(input_shape, tuple(emit.ops))
+
+
+def lower_block(block: BlockSpec, input_shape: Shape, number: int, source: str = INPUT) -> Graph:
+    """The layers of `block`, alone; its last operation gives the output.
+
+    Args:
+        block: what to build.
+        input_shape: of the tensor that it receives, of `block.in_channels` channels.
+        number: of the block in its network, from 1; operations are called ``b{number}.l{layer}.*``.
+        source: name of that tensor.
+    """
+    ops: list[Op] = []
+    shape = input_shape
+    for i, layer in enumerate(block.layers(), start=1):
+        ops += lower_layer(layer, shape, f"b{number}.l{i}", source).ops
+        source, shape = ops[-1].name, ops[-1].shape
+    return Graph(input_shape, tuple(ops))
+
+
+def lower_head(head: Head, input_shape: Shape, num_classes: int, source: str = INPUT) -> Graph:
+    """What follows the blocks, the classifier last; arguments as in `lower_block`."""
+    emit = _Emitter()
+    x = emit.conv("head.conv", _Tensor(source, input_shape), head.channels, activation=head.activation)
+    x = emit.global_pool("head.pool", x)
+    if head.hidden is not None:
+        x = emit.conv("head.hidden", x, head.hidden, norm=False, activation=head.activation)
+    emit.linear("classifier", x, num_classes, head.dropout)
+    return Graph(input_shape, tuple(emit.ops))
+
+
 def lower(arch: ArchSpec, resolution: int, num_classes: int) -> Graph:
-    """The graph of `arch` for square RGB images.
+    """The graph of `arch` for square RGB images: stem, blocks and head, each lowered behind the one before.
 
     Args:
         arch: what to build.
@@ -136,16 +186,9 @@ def lower(arch: ArchSpec, resolution: int, num_classes: int) -> Graph:
     """
     if resolution < 1 or num_classes < 1:
         raise ValueError(f"resolution {resolution} and num_classes {num_classes} must be at least 1")
-    emit = _Emitter()
-    image = _Tensor(INPUT, (3, resolution, resolution))
-    stem, head = arch.stem, arch.head
-    x = emit.conv("stem", image, stem.channels, kernel=stem.kernel, stride=stem.stride, activation=stem.activation)
-    for b, block in enumerate(arch.blocks, start=1):
-        for i, layer in enumerate(block.layers(), start=1):
-            x = _layer(emit, f"b{b}.l{i}", x, layer)
-    x = emit.conv("head.conv", x, head.channels, activation=head.activation)
-    x = emit.global_pool("head.pool", x)
-    if head.hidden is not None:
-        x = emit.conv("head.hidden", x, head.hidden, norm=False, activation=head.activation)
-    emit.linear("classifier", x, num_classes, head.dropout)
-    return Graph(image.shape, tuple(emit.ops))
+    stem = lower_stem(arch.stem, resolution)
+    ops = list(stem.ops)
+    for number, block in enumerate(arch.blocks, start=1):
+        ops += lower_block(block, ops[-1].shape, number, ops[-1].name).ops
+    ops += lower_head(arch.head, ops[-1].shape, num_classes, ops[-1].name).ops
+    return Graph(stem.input_shape, tuple(ops))

@@ -18,7 +18,13 @@ from latency.meter_process import MeterProcess
 
 # The real clock decides how long these take, not whether they pass: a budget ends them soon and the goal is loose.
 QUICK = MeterSettings(
-    goal=Goal(half_width=0.2, min_pairs=4), budget_s=0.3, block_s=0.002, warmup_s=0.005, refill_s=0.001
+    goal=Goal(half_width=0.2, min_sessions=2),
+    budget_s=0.2,
+    session_s=0.02,
+    refill_s=0.001,
+    block_s=0.002,
+    warmup_s=0.003,
+    max_warmup_s=0.05,
 )
 
 
@@ -127,6 +133,11 @@ def dynamic_network() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def batch_of_two() -> bytes:
+    return build_network(batch=2)
+
+
+@pytest.fixture(scope="session")
 def endless_network() -> bytes:
     return build_endless()
 
@@ -138,5 +149,5 @@ def quick() -> MeterSettings:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[MeterProcess]:
-    with MeterProcess(measuring_core(), QUICK) as running:
+    with MeterProcess(measuring_core()) as running:
         yield running

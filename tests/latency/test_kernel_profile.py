@@ -72,6 +72,64 @@ def test_fused_in_the_plain_layout_and_without_a_trace() -> None:
     assert origins_of(source, [node("Mystery", ["x"], ["y"], name="m")]) == {"m": None}
 
 
+def test_int8_kernels_belong_to_the_operations_they_compute() -> None:
+    node = helper.make_node
+    source = [
+        node("QuantizeLinear", ["input", "s", "z"], ["q0"], name="input_QuantizeLinear"),
+        node("DequantizeLinear", ["q0", "s", "z"], ["d0"], name="input_DequantizeLinear"),
+        node("DequantizeLinear", ["w", "s", "z"], ["dw"], name="w_DequantizeLinear"),
+        node("Conv", ["d0", "dw"], ["a/pre"], name="a"),
+        node("QuantizeLinear", ["a/pre", "s", "z"], ["q1"], name="a/pre_QuantizeLinear"),
+        node("DequantizeLinear", ["q1", "s", "z"], ["d1"], name="a/pre_DequantizeLinear"),
+        node("HardSwish", ["d1"], ["a"], name="a/hswish"),
+        node("QuantizeLinear", ["a", "s", "z"], ["q2"], name="a_QuantizeLinear"),
+        node("DequantizeLinear", ["q2", "s", "z"], ["out"], name="a_DequantizeLinear"),
+    ]
+    executed = [
+        node("QuantizeLinear", ["input", "s", "z"], ["q0"], name="input_QuantizeLinear"),
+        node("Transpose", ["q0"], ["t0"], name="Transpose"),
+        node("QLinearConv", ["t0", "s", "z", "w", "s", "z", "s", "z"], ["t1"], name="a_token_4"),
+        node("DequantizeLinear", ["t1", "s", "z"], ["d1"], name="a/pre_DequantizeLinear"),
+        node("HardSigmoid", ["d1"], ["t2"]),  # the runtime takes HardSwish apart and names nothing
+        node("Mul", ["d1", "t2"], ["t3"]),
+        node("QuantizeLinear", ["t3", "s", "z"], ["q2"], name="a_QuantizeLinear"),
+        node("DequantizeLinear", ["q2", "s", "z"], ["out"], name="a_DequantizeLinear"),
+    ]
+    trace = {
+        "optimized": base64.b64encode(graph_of(executed)).decode(),
+        "events": [
+            [step.name or f"{step.op_type}_{50 + n}", step.op_type, [1], [], []] for n, step in enumerate(executed)
+        ],
+    }
+    assert {kernel.name: kernel.origin for kernel in kernels(graph_of(source), trace)} == {
+        "input_QuantizeLinear": "a",
+        "Transpose": "a",
+        "a_token_4": "a",
+        "a/pre_DequantizeLinear": "a",
+        "HardSigmoid_54": "a",
+        "Mul_55": "a",
+        "a_QuantizeLinear": "a/hswish",
+        "a_DequantizeLinear": "a/hswish",
+    }
+
+
+def test_a_node_may_be_called_after_a_number() -> None:
+    node = helper.make_node
+    source = [node("Relu", ["input"], ["a"], name="a"), node("Relu", ["a"], ["out"], name="a_token_1")]
+    assert origins_of(source, source) == {"a": "a", "a_token_1": "a_token_1"}
+
+
+def test_kernels_of_subgraphs_do_not_shift_the_others() -> None:
+    node = helper.make_node
+    nodes = [node("Loop", ["input"], ["a"], name="loop"), node("Relu", ["a"], ["out"], name="r")]
+    trace = {
+        "optimized": base64.b64encode(graph_of(nodes)).decode(),
+        "events": [[name, op_type, [1], [], []] for name, op_type in (("x", "Add"), ("loop", "Loop"), ("r", "Relu"))],
+    }
+    found = [(kernel.name, kernel.origin) for kernel in kernels(graph_of(nodes), trace)]
+    assert found == [("x", None), ("loop", "loop"), ("r", "r")]
+
+
 def test_median_of_runs() -> None:
     executed = [helper.make_node("Relu", ["input"], ["out"], name="r")]
     trace = {

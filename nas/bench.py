@@ -1,0 +1,202 @@
+"""The devices of a run, ready to measure: opened, calibrated or checked against the calibration that the run began with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from latency.device_info import DeviceInfo
+from latency.estimator import Spread
+from latency.latency import Latency
+from latency.measurement import Measurement
+from latency.table import LatencyTable
+from nas.calibration import DeviceCalibration
+from nas.config import Config
+from nas.device_actor import Yardstick, answer, device_actor, end
+from nas.errors import UserError
+from nas.latency_section import DeviceSection, GradeName
+from nas.latency_table import read_table
+from nas.network import resolve_network
+from nas.objective import Target
+from nas.quote import HybridPrices, MeasureAll, Quoter, TablePrices
+from nas.recorded_latency import RecordedLatency
+from nas.run import TABLE, Run
+from nas.table_trust import check_device, check_setting
+from search_spaces.arch import ArchSpec
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the latencies of a run come from, alive.
+
+    Attributes:
+        run: gets the samples of networks outside the search.
+        actors: device name -> handle of its actor; empty where latencies come from a record,
+        record: which is this one; otherwise None.
+        table: prices candidates; None where nothing is priced.
+        found: device name -> what it is now; targets are not known yet. Empty where latencies come from a record.
+        nodes: Ray nodes that measure.
+    """
+
+    run: Run
+    actors: Mapping[str, Any]
+    record: RecordedLatency | None
+    table: LatencyTable | None
+    found: Mapping[str, DeviceCalibration]
+    nodes: frozenset[str]
+
+    @property
+    def trial_actors(self) -> Mapping[str, Any]:
+        """Those that trials ask: none where prices stand."""
+        return {} if self.run.config.latency.name == "table" else self.actors
+
+    def quoter(self) -> Quoter:
+        """What is said of candidates before they are trained."""
+        if self.record is not None:
+            return self.record
+        if self.table is None:
+            return MeasureAll()
+        (device,) = self.actors
+        return (TablePrices if self.run.config.latency.name == "table" else HybridPrices)(self.table, device)
+
+    def measure(self, arch: ArchSpec, grade: GradeName = "search") -> Mapping[str, Latency] | None:
+        """Latency on each device of a network outside the search, its samples kept; None where the record has none.
+
+        Raises:
+            UserError: a device fails.
+        """
+        if self.record is not None:
+            return self.record.find(arch)
+        replies = {name: actor.measure.remote(str(arch), grade) for name, actor in self.actors.items()}
+        return {name: self._kept(name, arch, answer(name, reply)) for name, reply in replies.items()}
+
+    def measure_on(self, device: str, arch: ArchSpec) -> Latency | None:
+        """As `measure`, on one device."""
+        if self.record is not None:
+            return (self.record.find(arch) or {}).get(device)
+        return self._kept(device, arch, answer(device, self.actors[device].measure.remote(str(arch))))
+
+    def _kept(self, device: str, arch: ArchSpec, reply: tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]) -> Latency:
+        latency, measurements = Latency.from_dict(reply[0]), [Measurement.from_dict(m) for m in reply[1]]
+        self.run.append_latency(None, device, arch, latency, measurements)
+        return latency
+
+    def kernel_times_us(self, arch: ArchSpec) -> Mapping[str, float]:
+        """Operation name -> microseconds on the first device, under profiling; empty where nothing is measured."""
+        for name, actor in self.actors.items():
+            times: Mapping[str, float] = answer(name, actor.kernel_times_us.remote(str(arch)))
+            return times
+        return {}
+
+    def calibrated(self) -> Mapping[str, DeviceCalibration]:
+        """What to freeze of each device, its target resolved.
+
+        Raises:
+            UserError: no latency of a target's network.
+        """
+        config = self.run.config
+        calibrations = {}
+        for device in config.latency.all_devices:
+            target_ms = self._target_ms(device, config)
+            found = self.found.get(device.name)
+            calibrations[device.name] = (
+                replace(found, target_ms=target_ms) if found else DeviceCalibration(target_ms=target_ms)
+            )
+        return calibrations
+
+    def _target_ms(self, device: DeviceSection, config: Config) -> float:
+        key = "objective.target" if device.target is None else f"latency.devices, {device.name!r}: target"
+        text = config.objective.target if device.target is None else device.target
+        target = Target.parse(text)
+        if target.network is None:
+            return target.value
+        latency = self.measure_on(device.name, resolve_network(target.network))
+        if latency is None or latency.status == "failed":
+            raise UserError(f"{key} {text!r}: no latency of {target.network}; write the target in milliseconds (3.5ms)")
+        return target.value * latency.latency_ms
+
+
+@contextlib.contextmanager
+def opened_bench(run: Run, images: Sequence[np.ndarray] | None, console: Console) -> Iterator[Bench]:
+    """The devices of `run`; let go of in the end.
+
+    Args:
+        run: new, or to be resumed.
+        images: calibrate int8 networks; None for noise.
+        console: says what is waited for.
+
+    Raises:
+        UserError: a device cannot be used, is not the one that the run began on, or is not the table's.
+    """
+    section = run.config.latency
+    names = [device.name for device in section.all_devices]
+    if section.name == "recorded":
+        assert section.run is not None
+        yield Bench(run, {}, RecordedLatency.of_run(Path(section.run), names), None, {}, frozenset())
+        return
+    frozen = run.calibration()
+    table = _table(run)
+    with contextlib.ExitStack() as stack:
+        actors: dict[str, Any] = {}
+        for device in section.all_devices:
+            yardstick = _yardstick(frozen.devices.get(device.name) if frozen else None, table)
+            actors[device.name] = device_actor(device, section, yardstick, images)
+            stack.callback(end, actors[device.name])
+        with console.status(f"calibrating {', '.join(names)} ..."):
+            replies = {name: actor.calibration.remote() for name, actor in actors.items()}
+            answers = {name: answer(name, reply) for name, reply in replies.items()}
+        found = {name: _found(said) for name, said in answers.items()}
+        for name, now in found.items():
+            assert now.device is not None
+            if table is not None:
+                check_device(table, section.table or TABLE, now.device)
+            if frozen is not None:
+                _check_same(run.folder, name, frozen.devices.get(name), now.device)
+        nodes = frozenset(said["node"] for said in answers.values() if said["node"] is not None)
+        yield Bench(run, actors, None, table, found, nodes)
+
+
+def _table(run: Run) -> LatencyTable | None:
+    """The table of a run: its own copy once there is one."""
+    section = run.config.latency
+    if section.table is None:
+        return None
+    copy = run.folder / TABLE
+    file = copy if run.calibration() is not None else Path(section.table)
+    table, reference = read_table(file), resolve_network(section.reference)
+    check_setting(
+        table, str(file), deployment=section.deployment, num_classes=section.num_outputs, reference=reference
+    )
+    return table
+
+
+def _yardstick(frozen: DeviceCalibration | None, table: LatencyTable | None) -> Yardstick | None:
+    if frozen is not None and frozen.reference_ms is not None:
+        return Yardstick(frozen.reference_ms, frozen.spread)
+    return Yardstick(table.reference_ms) if table is not None else None
+
+
+def _found(said: Mapping[str, Any]) -> DeviceCalibration:
+    # Only a target in the recipe's own milliseconds or a measurement can follow; until then it is the reference's time
+    return DeviceCalibration(
+        target_ms=said["reference_ms"],
+        reference_ms=said["reference_ms"],
+        spread=Spread(**said["spread"]),
+        device=DeviceInfo.from_dict(said["device"]),
+    )
+
+
+def _check_same(folder: Path, name: str, frozen: DeviceCalibration | None, now: DeviceInfo) -> None:
+    if frozen is None or frozen.device is None:
+        raise UserError(f"{folder}: the run did not begin on device {name!r}; restore its config.yaml")
+    if difference := now.difference(frozen.device):
+        raise UserError(
+            f"{folder}: device {name!r} is another than the run began on ({difference}); latencies of the two cannot be "
+            "mixed: resume it there, or begin a new run"
+        )

@@ -1,0 +1,198 @@
+"""A device as a Ray actor: calibrated, asked one network at a time, wherever it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from latency.cores import measuring_core, other_cores, pin
+from latency.device_info import DeviceInfo
+from latency.estimator import Spread
+from latency.meter_process import MeasuringError, MeterProcess
+from latency.metered import Meter, MeteredLatency
+from latency.reference import Reference
+from nas.device_records import known_reference
+from nas.devices.meter import RemoteMeter
+from nas.errors import UserError
+from nas.latency_check import read_device_token
+from nas.latency_section import DeviceSection, GradeName, LatencySection
+from nas.network import resolve_network
+from search_spaces.arch_string import parse_arch
+
+_RESOURCE = "latency:"
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """The frozen time of the reference network on a device.
+
+    Attributes:
+        reference_ms: positive.
+        spread: noise of the device; None: what its last check says, or the usual one.
+    """
+
+    reference_ms: float
+    spread: Spread | None = None
+
+
+class DeviceMeter:
+    """What the actor of a device does; one caller at a time.
+
+    Args:
+        device: where it is.
+        section: what to measure.
+        yardstick: frozen earlier; None calibrates, some seconds.
+        images: calibrate int8 networks; None for noise.
+    """
+
+    def __init__(
+        self,
+        device: DeviceSection,
+        section: LatencySection,
+        yardstick: Yardstick | None,
+        images: Sequence[np.ndarray] | None,
+    ) -> None:
+        self._device, self._section = device, section
+        self._yardstick, self._images = yardstick, images
+        self._core = None if device.server else measuring_core()
+        self._meter: Meter | None = None
+        self._source: MeteredLatency | None = None
+
+    def __repr__(self) -> str:
+        where = f"at {self._device.server}" if self._device.server else f"on core {self._core}"
+        return f"latency meter {self._device.name} {where}"
+
+    def calibration(self) -> dict[str, Any]:
+        """``reference_ms``, ``spread`` and ``device`` as dicts, and the Ray ``node`` whose cores measure (or None).
+
+        Raises:
+            MeasuringError: the device cannot be reached, or cannot run the reference.
+            ValueError: it has too few cores.
+        """
+        meter, reference = self._opened(), self._metered().reference
+        return {
+            "reference_ms": reference.reference_ms,
+            "spread": asdict(reference.spread),
+            "device": meter.device.to_dict(),
+            "node": None if self._device.server else ray.get_runtime_context().get_node_id(),
+        }
+
+    def measure(self, arch: str, grade: GradeName = "search") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """`Latency` and `Measurement`s of an architecture string, as dicts."""
+        latency, measurements = self._metered().measure(parse_arch(arch), self._section.grade(grade))
+        return latency.to_dict(), [measurement.to_dict() for measurement in measurements]
+
+    def kernel_times_us(self, arch: str) -> dict[str, float]:
+        """Operation name -> microseconds of the kernels that stem from it, under profiling."""
+        times: dict[str, float] = {}
+        for kernel in self._metered().profile(parse_arch(arch)):
+            operation = (kernel.origin or "other").split("/")[0]
+            times[operation] = times.get(operation, 0.0) + kernel.median_us
+        return times
+
+    def close(self) -> None:
+        """Let go of the device."""
+        if self._meter is not None:
+            self._meter.close()
+
+    def _opened(self) -> Meter:
+        if self._meter is None:
+            deployment = self._section.deployment
+            if self._device.server is None:
+                self._meter = MeterProcess(self._core, deployment).__enter__()
+                pin(other_cores(deployment.num_threads))  # this process only waits
+            else:
+                assert self._device.pool is not None
+                ca_file = None if self._device.ca_file is None else Path(self._device.ca_file)
+                token = read_device_token(self._device)
+                self._meter = RemoteMeter(self._device.server, token, self._device.pool, deployment, ca_file=ca_file)
+        return self._meter
+
+    def _metered(self) -> MeteredLatency:
+        if self._source is None:
+            meter, section = self._opened(), self._section
+            network, num_classes = resolve_network(section.reference), section.num_outputs
+            model = MeteredLatency(meter, network, num_classes=num_classes, images=self._images).model(network)
+            self._source = MeteredLatency(
+                meter, network, num_classes=num_classes, images=self._images, frozen=self._frozen(meter.device, model)
+            )
+        return self._source
+
+    def _frozen(self, device: DeviceInfo, model: bytes) -> Reference | None:
+        known = known_reference(device, model)
+        if self._yardstick is None:
+            return known
+        spread = self._yardstick.spread or (known.spread if known else Spread())
+        return Reference(model, self._yardstick.reference_ms, spread)
+
+
+DeviceActor = ray.remote(num_cpus=0, max_restarts=0)(DeviceMeter)
+
+
+def device_actor(
+    device: DeviceSection,
+    section: LatencySection,
+    yardstick: Yardstick | None,
+    images: Sequence[np.ndarray] | None,
+) -> Any:
+    """The handle of a new actor for `device`; arguments as of `DeviceMeter`.
+
+    Raises:
+        UserError: a pool of machines that nobody in the cluster belongs to.
+    """
+    options: dict[str, Any] = {"name": f"latency:{device.name}:{os.getpid()}"}
+    if device.ray is None:
+        options["scheduling_strategy"] = here()
+    else:
+        _check_pool(device)
+        options["resources"] = {f"{_RESOURCE}{device.ray}": 1}
+    return DeviceActor.options(**options).remote(device, section, yardstick, images)
+
+
+def here() -> NodeAffinitySchedulingStrategy:
+    """Schedules on the driver's machine and nowhere else."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def _check_pool(device: DeviceSection) -> None:
+    offered = sorted(name.removeprefix(_RESOURCE) for name in ray.cluster_resources() if name.startswith(_RESOURCE))
+    if device.ray in offered:
+        return
+    resources = f'{{"{_RESOURCE}{device.ray}": 1}}'
+    raise UserError(
+        f"latency.devices, {device.name!r}: no machine of the Ray cluster offers pool {device.ray!r}; pools there: "
+        f"{', '.join(offered) or 'none'}; on the machine that is to measure: "
+        f"ray start --address HOST:PORT --resources '{resources}'"
+    )
+
+
+def answer(device: str, reply: Any) -> Any:
+    """What an actor answers.
+
+    Raises:
+        UserError: what the device, or whoever set it up, is at fault of.
+    """
+    try:
+        return ray.get(reply)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, MeasuringError | UserError | ValueError):
+            raise UserError(f"device {device}: {' '.join(str(cause).split())}") from None
+        raise
+    except ray.exceptions.RayActorError as error:
+        raise UserError(f"device {device}: its process died ({str(error).splitlines()[0]})") from None
+
+
+def end(actor: Any) -> None:
+    """Let go of the actor's device, and end it."""
+    with contextlib.suppress(ray.exceptions.RayError):  # it is gone already when the cluster went first
+        ray.get(actor.close.remote(), timeout=10)
+    ray.kill(actor)

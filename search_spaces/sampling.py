@@ -1,0 +1,95 @@
+"""Narrower variants of one architecture: the networks among which a refinement of its widths will move.
+
+Every layer becomes a block of its own, so that each expansion has its own width. Widths tied by a residual connection stay
+equal, and a layer has a skip in a variant exactly where it has one in the original: the variants differ in widths alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from search_spaces.arch import ArchSpec, BlockSpec
+
+DIVISOR = 8
+
+Width = Callable[[int], int]
+"""A full width -> the width it gets."""
+
+
+def _smallest(_: int) -> int:
+    return DIVISOR
+
+
+def _full(width: int) -> int:
+    return width
+
+
+def _second_smallest(width: int) -> int:
+    return min(width, 2 * DIVISOR)
+
+
+def width_variant(arch: ArchSpec, rng: np.random.Generator) -> ArchSpec:
+    """`arch` with every free width drawn from the multiples of 8 up to its full width, and that itself."""
+
+    def draw(width: int) -> int:
+        options = [*range(DIVISOR, width, DIVISOR), width]
+        return int(options[rng.integers(len(options))])
+
+    return with_widths(arch, draw, draw)
+
+
+def width_corners(arch: ArchSpec) -> tuple[ArchSpec, ...]:
+    """The extreme variants: full widths, and two narrow ones that between them have every width at its least.
+
+    An expansion as wide as its input would be left out of the network, so that not all widths can be least at once.
+    """
+    return (
+        with_widths(arch, _full, _full),
+        with_widths(arch, _smallest, _second_smallest),
+        with_widths(arch, _second_smallest, _smallest),
+    )
+
+
+def with_widths(arch: ArchSpec, outer: Width, inner: Width) -> ArchSpec:
+    """`arch`, a layer a block, with new widths.
+
+    Args:
+        arch: the network of full widths.
+        outer: gives the widths between layers, of stem and of head; asked once for each group of tied ones.
+        inner: gives the expanded widths; where the answer equals the input's, which would drop the expansion, the layer
+            gets `DIVISOR` channels more, or fewer at its full width.
+    """
+    stem = replace(arch.stem, channels=outer(arch.stem.channels))
+    blocks: list[BlockSpec] = []
+    width = stem.channels
+    for block in arch.blocks:
+        for layer in block.layers():
+            out = width if layer.skip != "none" else outer(layer.out_channels)
+            has_expansion = layer.op == "mbconv" and layer.expanded_channels != layer.in_channels
+            blocks.append(
+                BlockSpec(
+                    kernel=layer.kernel,
+                    stride=layer.stride,
+                    in_channels=width,
+                    out_channels=out,
+                    op=layer.op,
+                    expand_channels=_expanded(inner, layer.expanded_channels, width) if has_expansion else None,
+                    se=block.se,
+                    skip=layer.skip,
+                    activation=layer.activation,
+                )
+            )
+            width = out
+    head = arch.head
+    hidden = None if head.hidden is None else outer(head.hidden)
+    return ArchSpec(tuple(blocks), stem, replace(head, channels=outer(head.channels), hidden=hidden))
+
+
+def _expanded(inner: Width, full: int, in_channels: int) -> int:
+    width = inner(full)
+    if width != in_channels:
+        return width
+    return width + DIVISOR if width + DIVISOR <= full else max(width - DIVISOR, 1)

@@ -1,0 +1,109 @@
+"""Keys print and parse back, reach no further than a layer, and tell apart what a runtime may treat differently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latency.op_key import OpKey, op_keys
+from search_spaces.arch_string import parse_arch
+from search_spaces.graph import INPUT, Conv, Graph, Op
+from search_spaces.lower import lower, lower_block
+from tests.strategies import PROPERTY, archs
+
+
+def keys_of(text, resolution=32):
+    graph = lower(parse_arch(text), resolution, 10)
+    return {op.name: str(key) for op, key in zip(graph.ops, op_keys(graph), strict=True)}
+
+
+@PROPERTY
+@given(archs(), st.integers(1, 67))
+def test_print_and_parse_back(arch, resolution):
+    for key in op_keys(lower(arch, resolution, 10)):
+        assert OpKey.parse(str(key)) == key
+
+
+def test_grouped_convolution_keeps_its_groups():
+    conv = Conv("c", (INPUT,), (16, 8, 8), 8, 3, 1, 4, False, True, "relu")
+    (key,) = op_keys(Graph((8, 8, 8), (conv,)))
+    assert str(key) == "grouped 8->16 k3 s1 g4 @8x8 relu"
+    assert OpKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "pointwise 96->24 k1 s1 @56x56",
+        "pointwise 96->24 k1 s1 @56x56 none >add ",
+        "pointwise 096->24 k1 s1 @56x56 none",
+        "pointwise 0->24 k1 s1 @56x56 none",
+        "pointwise 96->24 k1 s1 g1 @56x56 none",
+        "dense 96->24 k1 s1 @56x56 none",
+        "pointwise 96->24 k1 s1 @56x56 silu",
+        "pointwise 96->24 k1 s1 @56x56 none >mul",
+    ],
+)
+def test_parsing_is_strict(text):
+    with pytest.raises(ValueError, match="expected the form 'pointwise 96->24"):
+        OpKey.parse(text)
+
+
+def test_inverted_residual_with_squeeze_and_excite():
+    keys = keys_of("stem_k3_s22_o16 r2_k3_s11_e6_i16_o16_se0.25 head_o64")
+    assert keys["stem"] == "conv 3->16 k3 s2 @32x32 relu"
+    assert keys["b1.l1.expand"] == "pointwise 16->96 k1 s1 @16x16 relu"
+    assert keys["b1.l1.depthwise"] == "depthwise 96->96 k3 s1 @16x16 relu >scale"
+    assert keys["b1.l1.se.pool"] == "global_pool 96->96 k1 s1 @16x16 none"
+    assert keys["b1.l1.se.gate"] == "pointwise 4->96 k1 s1 @1x1 sigmoid >gate"
+    assert keys["b1.l1.se.scale"] == "scale 96->96 k1 s1 @16x16 none"
+    assert keys["b1.l1.project"] == "pointwise 96->16 k1 s1 @16x16 none >add"
+    assert keys["b1.l1.add"] == "add 16->16 k1 s1 @16x16 none <plain >add"
+    assert keys["classifier"] == "linear 64->10 k1 s1 @1x1 none"
+    assert {name.replace("l2", "l1"): key for name, key in keys.items() if ".l2." in name} == {
+        name: key for name, key in keys.items() if ".l1." in name
+    }
+
+
+@pytest.mark.parametrize(
+    ("block", "add"),
+    [
+        ("conv_i16_o16", "<activated >add"),
+        ("conv_i16_o16_se0.25", "<scale >add"),
+        ("e3_i16_o16", "<plain >add"),
+        ("e3_i16_o16_poolskip", "<plain >add_pooled"),
+    ],
+)
+def test_what_an_add_joins(block, add):
+    assert keys_of(f"stem_k3_s22_o16 r1_k3_s11_{block} head_o64")["b1.l1.add"] == f"add 16->16 k1 s1 @16x16 none {add}"
+
+
+@PROPERTY
+@given(archs())
+def test_a_block_has_the_same_keys_in_every_network(arch):
+    graph = lower(arch, 32, 10)
+    keys = dict(zip((op.name for op in graph.ops), op_keys(graph), strict=True))
+    position = 1
+    for number, block in enumerate(arch.blocks, start=1):
+        before = graph.ops[position - 1]
+        alone = lower_block(block, before.shape, number, before.name)
+        assert alone.ops == graph.ops[position : position + len(alone.ops)]
+        assert op_keys(lower_block(block, before.shape, 1)) == [keys[op.name] for op in alone.ops]
+        position += len(alone.ops)
+
+
+def test_family_forgets_the_widths_alone():
+    narrow, wide = (OpKey.parse(f"pointwise 16->{width} k1 s1 @8x8 none >add") for width in (24, 32))
+    assert narrow.family == wide.family
+    assert replace(narrow, before="").family != wide.family
+    assert not narrow.ties_widths
+    assert OpKey.parse("depthwise 16->16 k3 s1 @8x8 relu").ties_widths
+
+
+def test_operation_without_a_key_is_an_error():
+    with pytest.raises(TypeError, match="no latency key for operation"):
+        op_keys(Graph((3, 8, 8), (Op("mystery", (INPUT,), (3, 8, 8)),)))
