@@ -23,6 +23,7 @@ STAIRS = (1, 4, 8, 16)
 
 _CLOCK_US = 1.0  # the profiler counts whole microseconds: shorter times are not weighted up beyond it
 _LEAST_TRUST = 0.05
+_UNKNOWN_TRUST = 1.0  # no key was seen often enough to tell: the surface counts like one more sighting
 _LEAST_DEVIATION = 0.01
 
 Measured = Mapping[OpKey, Row]
@@ -156,7 +157,7 @@ def _trust(measured: Measured, surfaces: Mapping[OpKey, Surface], kind: Kind) ->
     spreads = np.array([measured[key].spread_us for key in keys]) / times_us
     repeated = counts > 2
     if not repeated.any():
-        return _LEAST_TRUST
+        return _UNKNOWN_TRUST
     sighting = float(np.median(spreads[repeated])) ** 2
     expected_us = np.array([surfaces[key.family].time_us(key) for key in keys]) + _CLOCK_US
     deviations = np.abs(times_us / expected_us - 1)[repeated]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ import numpy as np
 from rich.console import Console
 
 from latency.device_info import DeviceInfo
-from latency.estimator import Spread
 from latency.latency import Latency
 from latency.measurement import Measurement
 from latency.table import LatencyTable
-from nas.calibration import DeviceCalibration
-from nas.config import Config
+from nas.calibration import DeviceCalibration, DeviceState
 from nas.device_actor import Yardstick, answer, device_actor, end
 from nas.errors import UserError
 from nas.latency_section import DeviceSection, GradeName
@@ -40,7 +38,7 @@ class Bench:
         actors: device name -> handle of its actor; empty where latencies come from a record,
         record: which is this one; otherwise None.
         table: prices candidates; None where nothing is priced.
-        found: device name -> what it is now; targets are not known yet. Empty where latencies come from a record.
+        states: device name -> as it is now; empty where latencies come from a record.
         nodes: Ray nodes that measure.
     """
 
@@ -48,7 +46,7 @@ class Bench:
     actors: Mapping[str, Any]
     record: RecordedLatency | None
     table: LatencyTable | None
-    found: Mapping[str, DeviceCalibration]
+    states: Mapping[str, DeviceState]
     nodes: frozenset[str]
 
     @property
@@ -82,7 +80,9 @@ class Bench:
             return (self.record.find(arch) or {}).get(device)
         return self._kept(device, arch, answer(device, self.actors[device].measure.remote(str(arch))))
 
-    def _kept(self, device: str, arch: ArchSpec, reply: tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]) -> Latency:
+    def _kept(
+        self, device: str, arch: ArchSpec, reply: tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+    ) -> Latency:
         latency, measurements = Latency.from_dict(reply[0]), [Measurement.from_dict(m) for m in reply[1]]
         self.run.append_latency(None, device, arch, latency, measurements)
         return latency
@@ -100,19 +100,14 @@ class Bench:
         Raises:
             UserError: no latency of a target's network.
         """
-        config = self.run.config
-        calibrations = {}
-        for device in config.latency.all_devices:
-            target_ms = self._target_ms(device, config)
-            found = self.found.get(device.name)
-            calibrations[device.name] = (
-                replace(found, target_ms=target_ms) if found else DeviceCalibration(target_ms=target_ms)
-            )
-        return calibrations
+        return {
+            device.name: DeviceCalibration(self._target_ms(device), self.states.get(device.name))
+            for device in self.run.config.latency.all_devices
+        }
 
-    def _target_ms(self, device: DeviceSection, config: Config) -> float:
+    def _target_ms(self, device: DeviceSection) -> float:
         key = "objective.target" if device.target is None else f"latency.devices, {device.name!r}: target"
-        text = config.objective.target if device.target is None else device.target
+        text = self.run.config.objective.target if device.target is None else device.target
         target = Target.parse(text)
         if target.network is None:
             return target.value
@@ -151,15 +146,14 @@ def opened_bench(run: Run, images: Sequence[np.ndarray] | None, console: Console
         with console.status(f"calibrating {', '.join(names)} ..."):
             replies = {name: actor.calibration.remote() for name, actor in actors.items()}
             answers = {name: answer(name, reply) for name, reply in replies.items()}
-        found = {name: _found(said) for name, said in answers.items()}
-        for name, now in found.items():
-            assert now.device is not None
+        states = {name: DeviceState.from_dict(said) for name, said in answers.items()}
+        for name, state in states.items():
             if table is not None:
-                check_device(table, section.table or TABLE, now.device)
+                check_device(table, section.table or TABLE, state.device)
             if frozen is not None:
-                _check_same(run.folder, name, frozen.devices.get(name), now.device)
+                _check_same(run.folder, name, frozen.devices.get(name), state.device)
         nodes = frozenset(said["node"] for said in answers.values() if said["node"] is not None)
-        yield Bench(run, actors, None, table, found, nodes)
+        yield Bench(run, actors, None, table, states, nodes)
 
 
 def _table(run: Run) -> LatencyTable | None:
@@ -170,32 +164,20 @@ def _table(run: Run) -> LatencyTable | None:
     copy = run.folder / TABLE
     file = copy if run.calibration() is not None else Path(section.table)
     table, reference = read_table(file), resolve_network(section.reference)
-    check_setting(
-        table, str(file), deployment=section.deployment, num_classes=section.num_outputs, reference=reference
-    )
+    check_setting(table, str(file), deployment=section.deployment, num_classes=section.num_outputs, reference=reference)
     return table
 
 
 def _yardstick(frozen: DeviceCalibration | None, table: LatencyTable | None) -> Yardstick | None:
-    if frozen is not None and frozen.reference_ms is not None:
-        return Yardstick(frozen.reference_ms, frozen.spread)
+    if frozen is not None and frozen.state is not None:
+        return Yardstick(frozen.state.reference_ms, frozen.state.spread)
     return Yardstick(table.reference_ms) if table is not None else None
 
 
-def _found(said: Mapping[str, Any]) -> DeviceCalibration:
-    # Only a target in the recipe's own milliseconds or a measurement can follow; until then it is the reference's time
-    return DeviceCalibration(
-        target_ms=said["reference_ms"],
-        reference_ms=said["reference_ms"],
-        spread=Spread(**said["spread"]),
-        device=DeviceInfo.from_dict(said["device"]),
-    )
-
-
 def _check_same(folder: Path, name: str, frozen: DeviceCalibration | None, now: DeviceInfo) -> None:
-    if frozen is None or frozen.device is None:
+    if frozen is None or frozen.state is None:
         raise UserError(f"{folder}: the run did not begin on device {name!r}; restore its config.yaml")
-    if difference := now.difference(frozen.device):
+    if difference := now.difference(frozen.state.device):
         raise UserError(
             f"{folder}: device {name!r} is another than the run began on ({difference}); latencies of the two cannot be "
             "mixed: resume it there, or begin a new run"

@@ -13,41 +13,57 @@ from nas.latency_section import OverDevices
 from nas.over_devices import DeviceObjectives
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceCalibration:
-    """One device.
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """A device as it was when it was calibrated.
 
     Attributes:
-        target_ms: its resolved latency target.
-        reference_ms: time of the reference network there; None when latencies come from a record.
-        spread: its noise; None likewise.
-        device: what it is, deployment included; None likewise.
+        reference_ms: time of the reference network; positive.
+        spread: its noise.
+        device: what it is, deployment included.
     """
 
-    target_ms: float
-    reference_ms: float | None = None
-    spread: Spread | None = None
-    device: DeviceInfo | None = None
+    reference_ms: float
+    spread: Spread
+    device: DeviceInfo
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return {
-            "target_ms": self.target_ms,
-            "reference_ms": self.reference_ms,
-            "spread": asdict(self.spread) if self.spread else None,
-            "device": self.device.to_dict() if self.device else None,
-        }
+        return {"reference_ms": self.reference_ms, "spread": asdict(self.spread), "device": self.device.to_dict()}
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> DeviceCalibration:
+    def from_dict(cls, document: Mapping[str, Any]) -> DeviceState:
         """Inverse of `to_dict`.
 
         Raises:
-            TypeError: unknown or missing fields.
+            KeyError: a missing field.
+            TypeError: unknown or missing fields of the device.
         """
-        spread, device = document["spread"], document["device"]
-        found = {"spread": Spread(**spread) if spread else None, "device": DeviceInfo.from_dict(device) if device else None}
-        return cls(**{**document, **found})
+        spread, device = Spread(**document["spread"]), DeviceInfo.from_dict(document["device"])
+        return cls(document["reference_ms"], spread, device)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCalibration:
+    """What is frozen of one device.
+
+    Attributes:
+        target_ms: its resolved latency target.
+        state: None when latencies come from a record.
+    """
+
+    target_ms: float
+    state: DeviceState | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types: ``target_ms`` and, where there are any, the fields of `state` beside it."""
+        return {"target_ms": self.target_ms, **(self.state.to_dict() if self.state else {})}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> DeviceCalibration:
+        """Inverse of `to_dict`; errors as of `DeviceState.from_dict`."""
+        state = {name: value for name, value in document.items() if name != "target_ms"}
+        return cls(document["target_ms"], DeviceState.from_dict(state) if state else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +97,7 @@ class Calibration:
 
         Raises:
             KeyError: a missing field.
-            TypeError: unknown or missing fields of a device.
+            TypeError: unknown or missing fields of a device, or a document of another form.
         """
         devices = {name: DeviceCalibration.from_dict(device) for name, device in document["devices"].items()}
         return cls(devices, document["data_fingerprint"])

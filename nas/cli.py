@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 import nas
+from nas.devices.cli import device_app
 from nas.errors import UserError
 from nas.latency_cli import Arch, Json, NumClasses, Resolution, latency_app, print_json
+from nas.latency_table_cli import estimate_command, table_app
 
 app = typer.Typer(
     name="nas",
@@ -28,7 +30,10 @@ zoo_app = typer.Typer(no_args_is_help=True, help="Published networks.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(zoo_app, name="zoo")
 app.add_typer(latency_app, name="latency")
+latency_app.add_typer(table_app, name="table")
+latency_app.command("estimate")(estimate_command)
 app.add_typer(data_app, name="data")
+app.add_typer(device_app, name="device")
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

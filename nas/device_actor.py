@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,15 @@ def here() -> NodeAffinitySchedulingStrategy:
 
 
 def _check_pool(device: DeviceSection) -> None:
-    offered = sorted(name.removeprefix(_RESOURCE) for name in ray.cluster_resources() if name.startswith(_RESOURCE))
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    offered = sorted(name.removeprefix(_RESOURCE) for name in resources if name.startswith(_RESOURCE))
     if device.ray in offered:
         return
-    resources = f'{{"{_RESOURCE}{device.ray}": 1}}'
+    wanted = f'{{"{_RESOURCE}{device.ray}": 1}}'
     raise UserError(
         f"latency.devices, {device.name!r}: no machine of the Ray cluster offers pool {device.ray!r}; pools there: "
         f"{', '.join(offered) or 'none'}; on the machine that is to measure: "
-        f"ray start --address HOST:PORT --resources '{resources}'"
+        f"ray start --address HOST:PORT --resources '{wanted}'"
     )
 
 

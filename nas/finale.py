@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from search_spaces.onnx_model import check_model, emit_onnx, given_weights
 from search_spaces.torch_module import build_module, folded_weights
 
 WINNER = "winner"
+FINAL_VERSION = 2
 MAX_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, relative to the largest logit
 
 
@@ -49,6 +50,14 @@ def wilson_interval(successes: int, total: int, z: float = 1.959964) -> tuple[fl
 
 
 @dataclass(frozen=True, slots=True)
+class FinalLatency:
+    """Latency of a network of the final comparison; fields as in `nas.trial.Trial`."""
+
+    latency: Latency
+    device_latencies: Mapping[str, Latency]
+
+
+@dataclass(frozen=True, slots=True)
 class Finalist:
     """One network of the final comparison.
 
@@ -59,8 +68,10 @@ class Finalist:
         params: trained parameters.
         num_test: images of the test split.
         num_correct: of these, classified right.
-        latency: measured beside the others, as a dict; None when the run measures nothing.
+        latency: measured beside the others, as a dict; with several devices what stands for all, as in a trial; None
+            when the run measures nothing.
         training_s: wall seconds.
+        device_latencies: device name -> latency there, as dicts, with several devices; empty with one.
     """
 
     name: str
@@ -71,6 +82,7 @@ class Finalist:
     num_correct: int
     latency: Mapping[str, Any] | None
     training_s: float
+    device_latencies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -104,7 +116,7 @@ def _train_finalist(
 
 def train_finalists(
     networks: Mapping[str, ArchSpec],
-    measure: Callable[[ArchSpec], Latency | None],
+    measure: Callable[[ArchSpec], FinalLatency | None],
     training: ImageSet,
     test: ImageSet,
     num_classes: int,
@@ -153,7 +165,7 @@ def train_finalists(
             advice = f"mend final.training in {folder.parent}/config.yaml, then nas search --resume {folder.parent}"
             raise UserError(f"final training of {name} failed: {reason}; {advice}") from None
         counts = count(lower(networks[name], config.latency.resolution, num_classes))
-        latency = latencies[name]
+        found = latencies[name]
         save_file(weights, folder / f"{name}.safetensors")
         finalist = Finalist(
             name=name,
@@ -162,8 +174,9 @@ def train_finalists(
             params=counts.params,
             num_test=len(test),
             num_correct=correct,
-            latency=latency.to_dict() if latency else None,
+            latency=found.latency.to_dict() if found else None,
             training_s=round(seconds, 3),
+            device_latencies={n: x.to_dict() for n, x in found.device_latencies.items()} if found else {},
         )
         write_json(folder / f"{name}.json", asdict(finalist))
         finished(name)

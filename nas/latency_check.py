@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from latency.agent import read_token
@@ -11,6 +12,7 @@ from nas.evaluator import check_recorded_run
 from nas.latency_section import DeviceSection, LatencySection
 from nas.latency_table import read_table
 from nas.network import resolve_network
+from nas.run import read_config
 from nas.table_trust import check_setting
 
 
@@ -39,6 +41,25 @@ def check_latency(section: LatencySection) -> None:
             num_classes=section.num_classes,
             reference=resolve_network(section.reference),
         )
+
+
+def resolved_latency(section: LatencySection) -> LatencySection:
+    """`section` with paths that hold in any folder; a record's devices are those of the recorded run."""
+    devices = [
+        device.model_copy(update={key: absolute(getattr(device, key)) for key in ("token_file", "ca_file")})
+        for device in section.devices
+    ]
+    if section.name == "recorded" and not devices:
+        assert section.run is not None
+        of_run = read_config(Path(section.run)).latency.devices
+        devices = [DeviceSection(name=device.name, target=device.target) for device in of_run]
+    paths = {key: absolute(getattr(section, key)) for key in ("table", "run")}
+    return section.model_copy(update={"devices": devices, **paths})
+
+
+def absolute(path: str | None) -> str | None:
+    """`path` from the root, a leading ``~`` spelled out; None stays None."""
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
 def _check_file(key: str, value: str | None, wanted: bool, kinds: str) -> None:

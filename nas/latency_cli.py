@@ -10,6 +10,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
+import rich.box
 import typer
 from rich.console import Console
 from rich.progress import track
@@ -37,6 +38,7 @@ Threads = Annotated[int, typer.Option(min=1, help="Threads, each on a core of it
 Provider = Annotated[str, typer.Option(help="Execution provider of ONNX Runtime.")]
 
 CPU = "CPUExecutionProvider"
+_LONGEST_BAR = 16
 
 
 class GradeName(StrEnum):
@@ -224,12 +226,14 @@ def _bars(kernels: list[Kernel]) -> Table:
     """Kernels as bars; those of the same operation stand together under its name."""
     total = sum(kernel.median_us for kernel in kernels)
     longest = max(kernel.median_us for kernel in kernels)
-    table = Table("operation", "kernel", "output", "us", "share", "")
+    table = Table(box=rich.box.SIMPLE, padding=(0, 1, 0, 0))  # 80 columns hold it
+    for name in ("operation", "kernel", "output", "us", "share", ""):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("us", "share") else "left")
     last = None
     for kernel in kernels:
         operation = (kernel.origin or "-").partition("/")[0]
         shape = "x".join(map(str, kernel.output_shapes[0])) if kernel.output_shapes else ""
-        bar = "█" * max(1, round(30 * kernel.median_us / longest))
+        bar = "█" * max(1, round(_LONGEST_BAR * kernel.median_us / longest))
         name = operation if operation != last else ""
         share = kernel.median_us / total
         table.add_row(name, kernel.op_type, shape, f"{kernel.median_us:.0f}", f"{share:.1%}", bar)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nas.report_headline import device_text
 from nas.report_page import page
 from nas.report_record import RunRecord
 from nas.report_tables import TextTable, final_table, front_table
 from nas.trial import Trial
 
 COLUMNS = (
+    "device",
     "trial",
     "accuracy",
     "latency_ms",
@@ -27,7 +28,7 @@ COLUMNS = (
     "arch",
     "key",
 )
-"""Of ``pareto.csv``; a row is a network of the front, fastest first."""
+"""Of ``pareto.csv``; a row is a network of a device's front, fastest first; devices in the order of the recipe."""
 
 _OUTPUTS = ("best/arch.json", "best/model.onnx", "pareto.csv", "report.html", "trials.jsonl")
 
@@ -39,27 +40,21 @@ def write_report(folder: Path) -> None:
         UserError: not a run folder, or one stopped before its first trial.
     """
     record = RunRecord.read(folder)
-    _write(folder / "pareto.csv", front_frame(record.front).to_csv(index=False))
+    _write(folder / "pareto.csv", fronts_frame(record).to_csv(index=False))
     _write(folder / "report.html", page(record))
 
 
-def front_frame(front: Sequence[Trial]) -> pd.DataFrame:
-    """The front as a table of `COLUMNS`."""
-    rows = []
-    for trial in front:
-        low_ms, high_ms = trial.latency.interval_ms if trial.latency else (None, None)
-        figures = (
-            trial.number,
-            trial.accuracy,
-            trial.latency_ms,
-            low_ms,
-            high_ms,
-            trial.reward,
-            trial.macs,
-            trial.params,
-        )
-        rows.append((*figures, str(trial.arch), trial.arch.key))
+def fronts_frame(record: RunRecord) -> pd.DataFrame:
+    """The fronts as a table of `COLUMNS`: one for each device."""
+    records = record.by_device or {record.devices[0]: record}
+    rows = [_row(device, trial) for device, seen in records.items() for trial in seen.front]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(device: str, trial: Trial) -> tuple[object, ...]:
+    low_ms, high_ms = trial.latency.interval_ms if trial.latency else (None, None)
+    figures = (trial.accuracy, trial.latency_ms, low_ms, high_ms, trial.reward, trial.macs, trial.params)
+    return (device, trial.number, *figures, str(trial.arch), trial.arch.key)
 
 
 def _write(path: Path, text: str) -> None:
@@ -75,12 +70,12 @@ def print_summary(folder: Path, console: Console) -> None:
         UserError: as `write_report`.
     """
     record = RunRecord.read(folder)
-    if record.front:
-        console.print(_rich(front_table(record), "Pareto front (with 95 % intervals)"))
-    else:
-        console.print("no trial has succeeded", style="yellow")
+    _print_fronts(record, console)
     if record.finalists:
         console.print(_rich(final_table(record), "Final comparison (with 95 % intervals)"))
+    for name, calibration in record.calibration.devices.items():
+        console.print(Text(f"{name}: {device_text(record, calibration)}"))
+    console.print(Text(f"latencies: {record.sources}"))
     if record.networks:
         console.print(Text(record.spread.sentence))
     if record.spread.warning:
@@ -92,6 +87,16 @@ def print_summary(folder: Path, console: Console) -> None:
     for name in _OUTPUTS:
         if (folder / name).is_file():
             console.print(str(folder / name), highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_fronts(record: RunRecord, console: Console) -> None:
+    if not record.front:
+        console.print("no trial has succeeded", style="yellow")
+    elif not record.by_device:
+        console.print(_rich(front_table(record), "Pareto front (with 95 % intervals)"))
+    for name, seen in record.by_device.items():
+        if seen.front:
+            console.print(_rich(front_table(seen), f"Pareto front on {name} (with 95 % intervals)"))
 
 
 def _rich(table: TextTable, title: str) -> Table:

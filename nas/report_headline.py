@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from html import escape
 
+from nas.calibration import DeviceCalibration
+from nas.objective import Objective
 from nas.report_record import RunRecord, measured
 from nas.report_tables import duration, latency_text, millions, percent
 from search_spaces.arch import ArchSpec
 
 SHOWN_REASONS = 6
+_OVER = {
+    "worst": "the largest latency / target",
+    "mean": "the mean latency / target",
+    "each": "the mean of the devices' rewards",
+}
 
 
 def headline(record: RunRecord) -> str:
@@ -72,14 +79,15 @@ def _facts(record: RunRecord) -> str:
     trials += f"{record.num_rejected} suggestions rejected by constraints, {record.num_repeats} repeats"
     facts = [
         ("Data set", f"{config.data.source}, trained at {config.data.resolution} px"),
-        ("Device", _device(record)),
+        *_devices(record),
+        ("Latencies", _latencies(record)),
         ("Target", f"{record.objective.target_ms:.3f} ms ({config.objective.target})"),
         ("Reward", _reward(record)),
         ("Controller", f"{config.controller.name}, seed {config.seed}, space {config.space}"),
         ("Trials", trials),
         ("Wall time", duration(record.wall_s) if record.wall_s is not None else "nothing finished yet"),
     ]
-    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     if winner:
         state = "Winner" if record.winner_number is not None else "Best so far"
         at = escape(f"trial {winner.number}: reward {winner.reward:.4f}, {latency_text(winner.latency)}")
@@ -92,20 +100,44 @@ def arch_blocks(arch: ArchSpec) -> str:
     return "<code>" + " ".join(f"<span>{escape(block)}</span>" for block in str(arch).split()) + "</code>"
 
 
-def _device(record: RunRecord) -> str:
-    device = record.environment["calibration"]["device"]
-    section = record.config.latency
-    if device is None:
-        return f"latencies recorded in {section.run}"
-    threads = f"{device['num_threads']} thread" + ("s" if device["num_threads"] != 1 else "")
+def _devices(record: RunRecord) -> list[tuple[str, str]]:
+    """A fact for each device."""
+    several = len(record.devices) > 1
+    facts = []
+    for name, calibration in record.calibration.devices.items():
+        text = device_text(record, calibration)
+        facts.append(
+            (f"Device {name}", f"target {calibration.target_ms:.3f} ms; {text}") if several else ("Device", text)
+        )
+    return facts
+
+
+def device_text(record: RunRecord, calibration: DeviceCalibration) -> str:
+    """A device in words: its processor and how networks are deployed there."""
+    if calibration.state is None:
+        return f"latencies recorded in {record.config.latency.run}"
+    device, state = calibration.state.device, calibration.state
+    threads = f"{device.num_threads} thread" + ("s" if device.num_threads != 1 else "")
     return (
-        f"{device['cpu']} ({device['num_cores']} cores, {device['machine']}), ONNX Runtime {device['onnxruntime']}, "
-        f"{threads}, batch {device['batch']}, {device['dtype']}, {section.resolution} px"
+        f"{device.cpu} ({device.num_cores} cores, {device.machine}), ONNX Runtime {device.onnxruntime}, "
+        f"{threads}, batch {device.batch}, {device.dtype}, {device.resolution} px; "
+        f"{record.config.latency.reference} in {state.reference_ms:.2f} ms"
     )
+
+
+def _latencies(record: RunRecord) -> str:
+    section = record.config.latency
+    goal = f"; aimed half-width {percent(section.half_width)}, at most {section.budget_s:g} s a network"
+    return record.sources + (goal if section.name in ("measure", "hybrid") else "")
 
 
 def _reward(record: RunRecord) -> str:
     objective = record.objective
+    over = "" if len(record.devices) == 1 else f"; over devices: {_OVER[record.config.latency.over_devices]}"
+    return f"{_reward_formula(objective)}{over}"
+
+
+def _reward_formula(objective: Objective) -> str:
     if objective.form == "absolute":
         return f"accuracy - {-objective.beta:g} x |latency / target - 1|"
     if objective.alpha == objective.beta:

@@ -28,7 +28,7 @@ _TOUCH = (
 def page(record: RunRecord) -> str:
     """The whole document."""
     sections = (
-        _section("fig-pareto", "Accuracy against latency", _pareto(record)),
+        _section("fig-pareto", "Accuracy against latency", _all_pareto(record)),
         _section("fig-trials", "Over the trials", _trials(record)),
         _section("fig-spread", "Where the reward's spread came from", _spread(record.spread)),
         _section("fig-preferences", "What the controller learned to prefer", preferences_section(record)),
@@ -71,7 +71,17 @@ def _table(table: TextTable, marked_row: int | None = None) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _pareto(record: RunRecord) -> str:
+def _all_pareto(record: RunRecord) -> str:
+    """The front; with several devices the front on each, rewards there being those of the device alone."""
+    if not record.by_device or not record.networks:
+        return _pareto(record, "plot-pareto")
+    return "".join(
+        f"<h3>On {escape(name)}</h3>{_pareto(seen, f'plot-pareto-{number}')}"
+        for number, (name, seen) in enumerate(record.by_device.items())
+    )
+
+
+def _pareto(record: RunRecord, identity: str) -> str:
     figure = pareto_figure(record)
     if figure is None:
         return "<p class='note'>No trial has succeeded so far.</p>"
@@ -83,7 +93,7 @@ def _pareto(record: RunRecord) -> str:
             f" {hidden} with accuracy below {percent(max(floor, 0))} lie under the picture: double-click to see all."
         )
     winner = next((i for i, t in enumerate(record.front) if record.winner and t.number == record.winner.number), None)
-    return f"<p class='note'>{_unbroken(note)}</p>{_figure(figure, 'plot-pareto')}{_table(front_table(record), winner)}"
+    return f"<p class='note'>{_unbroken(note)}</p>{_figure(figure, identity)}{_table(front_table(record), winner)}"
 
 
 def _trials(record: RunRecord) -> str:

@@ -6,20 +6,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from latency.latency import Latency
+from nas.calibration import Calibration
 from nas.config import Config
 from nas.errors import UserError
-from nas.finale import WINNER, Finalist
+from nas.finale import FINAL_VERSION, WINNER, Finalist
 from nas.objective import Objective
-from nas.run import read_config, read_environment
+from nas.over_devices import DeviceObjectives
+from nas.run import read_calibration, read_config
 from nas.trial import Trial, best_trial, pareto_front, read_trials
 
-FINAL_VERSION = 1
 LITTLE = 0.25  # of the reward's spread: with less from accuracy, the search has mostly looked for speed
 
 
@@ -85,8 +86,8 @@ class RunRecord:
     Attributes:
         folder: where it lies.
         config: the resolved recipe.
-        environment: contents of ``environment.json``.
-        objective: at the resolved target.
+        calibration: what was frozen when it began.
+        objectives: on each device, at its resolved target.
         trials: those in the journal, by number.
         finalists: of the final comparison, the winner first; empty before it.
         winner_number: trial that the finale took as the winner; None before it.
@@ -95,8 +96,8 @@ class RunRecord:
 
     folder: Path
     config: Config
-    environment: Mapping[str, Any]
-    objective: Objective
+    calibration: Calibration
+    objectives: DeviceObjectives
     trials: list[Trial]
     finalists: tuple[Finalist, ...]
     winner_number: int | None
@@ -110,18 +111,47 @@ class RunRecord:
             UserError: not a run folder, stopped before its first trial, or a file of another version.
         """
         config = read_config(folder)
-        environment = read_environment(folder)
+        calibration = read_calibration(folder)
         final = _read_final(folder)
         return cls(
             folder=folder,
             config=config,
-            environment=environment,
-            objective=config.objective.objective(environment["calibration"]["target_ms"]),
+            calibration=calibration,
+            objectives=calibration.objectives(config.objective, config.latency.over_devices),
             trials=read_trials(folder / "trials.jsonl"),
             finalists=tuple(Finalist(**finalist) for finalist in final.get("finalists", [])),
             winner_number=final.get("trial"),
             kernels_us=final.get("winner_kernel_us", {}),
         )
+
+    @property
+    def objective(self) -> Objective:
+        """The one that `Trial.latency` belongs to: of the first device."""
+        return self.objectives.first
+
+    @property
+    def devices(self) -> list[str]:
+        """Names of the devices, at least one."""
+        return list(self.objectives.by_device)
+
+    @cached_property
+    def by_device(self) -> dict[str, RunRecord]:
+        """With several devices, the run as each of them alone saw it: its latencies, and rewards by its own target.
+
+        The winner is the run's. Empty with one device.
+        """
+        return {name: self._seen_from(name) for name in self.devices} if len(self.devices) > 1 else {}
+
+    def _seen_from(self, device: str) -> RunRecord:
+        objective = self.objectives.by_device[device]
+        trials = [
+            replace(trial, latency=latency, reward=objective.reward(trial.accuracy or 0.0, latency.latency_ms))
+            for trial in self.trials
+            if trial.status == "ok" and (latency := trial.device_latencies[device])
+        ]
+        objectives = DeviceObjectives({device: objective})
+        number = self.winner.number if self.winner else None
+        return replace(self, trials=trials, objectives=objectives, winner_number=number)
 
     @property
     def name(self) -> str:
@@ -147,6 +177,20 @@ class RunRecord:
     def networks(self) -> list[Trial]:
         """Successful trials with a latency, each network once."""
         return [t for t in self.trials if t.status == "ok" and t.latency_ms is not None and t.repeat_of is None]
+
+    @cached_property
+    def sources(self) -> str:
+        """Where the networks' latencies came from, in words."""
+        latencies = [x for t in self.networks for x in (t.device_latencies.values() or [t.latency]) if x]
+        sources = Counter(x.source for x in latencies)
+        found = []
+        if measured := sources["measured"]:
+            trusted = Counter(x.status for x in latencies if x.source == "measured")
+            kinds = ", ".join(f"{trusted[status]} {status}" for status in ("ok", "wide", "unstable") if trusted[status])
+            found.append(f"{measured} measured ({kinds})")
+        if sources["table"]:
+            found.append(f"{sources['table']} priced by the table")
+        return "; ".join(found) or "none yet"
 
     @property
     def num_distinct(self) -> int:

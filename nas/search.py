@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import ray
 import torch
 from rich.console import Console
 
 from controllers.build import build_controller
 from latency.cores import available_cores
 from latency.latency import Latency
-from latency.measurement import Measurement
 from latency.measuring_lock import is_measuring
+from latency.table_file import save_table
+from nas.bench import Bench, opened_bench
+from nas.calibration import Calibration
+from nas.calibration_images import calibration_images
 from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import Evaluator, RecordedEvaluator, check_recorded_run
-from nas.finale import WINNER, Finalist, check_baselines, export, train_finalists
+from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export, train_finalists
 from nas.images import Images
+from nas.latency_check import absolute, check_latency, resolved_latency
 from nas.network import resolve_network
 from nas.objective import Target
+from nas.over_devices import DeviceObjectives, objectives_told
 from nas.progress import SearchProgress
-from nas.ray_cluster import Cluster, measuring_actor, ray_cluster
+from nas.ray_cluster import Cluster, ray_cluster
 from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
-from nas.recorded_latency import RecordedLatency
-from nas.run import Calibration, Run, write_json
+from nas.run import TABLE, Run, write_json
 from nas.study import Constraints, ReplayError, Study
+from nas.table_trust import NUM_NETWORKS, check_prices
 from nas.trial import Trial, best_trial
 from search_spaces.arch import ArchSpec
 from search_spaces.count import Counts, count
@@ -50,15 +54,16 @@ def check(config: Config) -> None:
     cpus = _num_cpus()
     if config.cpus_per_trial > cpus:
         raise UserError(f"cpus_per_trial = {config.cpus_per_trial}: this machine has {cpus}")
-    for name in (config.latency.reference, Target.parse(config.objective.target).network, *_baselines(config)):
+    targets = [config.objective.target, *(d.target for d in config.latency.devices if d.target is not None)]
+    for name in (*(Target.parse(text).network for text in targets), *_baselines(config)):
         if name:
             resolve_network(name)
     check_baselines(_baselines(config))
-    for section in (config.evaluator, config.latency):
-        if section.name == "recorded":
-            if section.run is None:
-                raise UserError("recorded accuracies and latencies need the run that recorded them: set its `run`")
-            check_recorded_run(Path(section.run))
+    check_latency(config.latency)
+    if config.evaluator.name == "recorded":
+        if config.evaluator.run is None:
+            raise UserError("evaluator.name: recorded accuracies need the run that recorded them: set evaluator.run")
+        check_recorded_run(Path(config.evaluator.run))
     try:
         build_controller(config.controller.name, MNASNET.choices, config.seed, config.controller.options)
     except ValueError as error:
@@ -72,19 +77,15 @@ def resolved(config: Config, images: Images | None) -> Config:
     if gpus is None:  # Ray hides CUDA devices from actors that ask for none
         gpus = min(1.0, torch.cuda.device_count() / concurrency)
     num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
-    latency = config.latency.model_copy(update={"num_classes": num_classes, "run": _absolute(config.latency.run)})
-    evaluator = config.evaluator.model_copy(update={"run": _absolute(config.evaluator.run)})
-    source = config.data.source if config.data.source == "digits" else _absolute(config.data.source)
+    latency = resolved_latency(config.latency).model_copy(update={"num_classes": num_classes})
+    evaluator = config.evaluator.model_copy(update={"run": absolute(config.evaluator.run)})
+    source = config.data.source if config.data.source == "digits" else absolute(config.data.source)
     sections = {"latency": latency, "evaluator": evaluator, "data": config.data.model_copy(update={"source": source})}
     return config.model_copy(update={"concurrency": concurrency, "gpus_per_trial": gpus, **sections})
 
 
 def _num_cpus() -> int:
     return len(available_cores()) or os.cpu_count() or 1
-
-
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
 def _baselines(config: Config) -> list[str]:
@@ -126,9 +127,8 @@ class _Session:
     images: Images | None
     cluster: Cluster
     console: Console
-    meter: Any  # handle of the measuring actor, or None
-    recorded_latency: RecordedLatency | None
-    calibration: Calibration
+    bench: Bench
+    objectives: DeviceObjectives
 
     @property
     def config(self) -> Config:
@@ -141,24 +141,25 @@ class _Session:
     def run_trials(self) -> list[Trial]:
         config = self.config
         space: SearchSpace = SPACES[config.space]
-        objective = config.objective.objective(self.calibration.target_ms)
         finished = self.run.finished_trials()
         study = Study(
             space=space,
             controller=build_controller(config.controller.name, space.choices, config.seed, config.controller.options),
             counts=self.counts,
             constraints=Constraints(**config.constraints.model_dump()),
-            failure_reward=objective.failure_reward,
+            failure_reward=self.objectives.failure_reward,
             num_trials=config.trials,
             concurrency=config.concurrency or 1,
             journal=self.run,
             finished=finished,
+            objectives=partial(objectives_told, config.latency.over_devices),
         )
-        with SearchProgress(self.console, config.trials, objective.target_ms) as progress:
+        with SearchProgress(self.console, config.trials, self.objectives.first.target_ms) as progress:
             progress.resume(finished)
             searcher = ControllerSearcher(
                 study,
-                objective,
+                self.objectives,
+                self.bench.quoter(),
                 self.run.append_latency,
                 Observer(progress.estimate, progress.finished),
                 quiet=self._quiet,
@@ -180,15 +181,15 @@ class _Session:
 
     def _quiet(self) -> bool:
         # A process that starts on the machine that measures would disturb the meter
-        return not (self.meter and self.cluster.started_here and is_measuring())
+        return not (self.bench.trial_actors and self.cluster.started_here and is_measuring())
 
     def _services(self) -> Services:
         config = self.config
         return Services(
             evaluator=self._evaluator(),
-            recorded_latency=self.recorded_latency,
-            meter=self.meter,
-            meter_node=ray.get_runtime_context().get_node_id() if self.meter else None,
+            meters=self.bench.trial_actors,
+            meter_nodes=self.bench.nodes if self.bench.trial_actors else frozenset(),
+            num_measuring=config.latency.num_threads,
             seed=config.seed,
             num_threads=config.cpus_per_trial,
         )
@@ -201,15 +202,6 @@ class _Session:
         assert self.images is not None
         return self.images.evaluator(self.config)
 
-    def measure(self, arch: ArchSpec) -> Latency | None:
-        """Latency of a network outside the search, its samples kept."""
-        if self.meter is None:
-            return self.recorded_latency.find(arch) if self.recorded_latency else None
-        latency, samples = ray.get(self.meter.measure.remote(str(arch)))
-        found = Latency.from_dict(latency)
-        self.run.append_latency(None, arch, found, Measurement.from_dict(samples))
-        return found
-
     def finish(self, trials: list[Trial]) -> list[Finalist]:
         """Final trainings, the exported winner, its profile."""
         config, images, run = self.config, self.images, self.run
@@ -221,7 +213,7 @@ class _Session:
         with self.console.status("measuring and training the winner and the published networks ..."):
             finalists = train_finalists(
                 networks,
-                self.measure,
+                self._measured,
                 images.training,
                 images.test,
                 images.dataset.num_classes,
@@ -231,14 +223,12 @@ class _Session:
             )
             weights = run.folder / "final" / f"{WINNER}.safetensors"
             difference = export(best.arch, weights, images.test, images.dataset.class_names, run.folder / "best")
-            kernels: Mapping[str, float] = (
-                ray.get(self.meter.kernel_times_us.remote(str(best.arch))) if self.meter else {}
-            )
+            kernels = self.bench.kernel_times_us(best.arch)
         write_json(
             run.folder / "final.json",
             {
                 "format": "nas-final",
-                "version": 1,
+                "version": FINAL_VERSION,
                 "trial": best.number,
                 "onnx_max_relative_difference": difference,
                 "winner_kernel_us": kernels,
@@ -247,43 +237,49 @@ class _Session:
         )
         return finalists
 
+    def _measured(self, arch: ArchSpec) -> FinalLatency | None:
+        assert self.config.final is not None
+        found = self.bench.measure(arch, self.config.final.grade)
+        if found is None:
+            return None
+        return FinalLatency(self.objectives.latency(found), found if len(found) > 1 else {})
+
 
 @contextlib.contextmanager
 def _session(run: Run, images: Images | None, cluster: Cluster, console: Console) -> Iterator[_Session]:
-    """The parts of a run, with latency calibrated, or checked against the calibration that the run began with."""
+    """The parts of a run, with devices calibrated, or checked against the calibration that the run began with."""
     config, frozen = run.config, run.calibration()
     fingerprint = images.dataset.fingerprint if images else None
     if frozen and frozen.data_fingerprint != fingerprint:
         raise UserError(f"{run.folder}: the data set has changed since the run began; restore it, or begin a new run")
-    with contextlib.ExitStack() as stack:
-        meter = recorded = device = None
-        reference_ms = frozen.reference_ms if frozen else None
-        if config.latency.name == "measure":
-            meter = stack.enter_context(measuring_actor(config.latency, reference_ms))
-            with console.status("calibrating the latency meter ..."):
-                reference_ms, device = ray.get([meter.reference_ms.remote(), meter.device.remote()])
-            if frozen and frozen.device != device:
-                raise UserError(f"{run.folder}: begun on {frozen.device}; latencies of {device} cannot be mixed in")
-        else:
-            assert config.latency.run is not None
-            recorded = RecordedLatency.of_run(Path(config.latency.run))
-        session = _Session(run, images, cluster, console, meter, recorded, frozen or Calibration(1, None, None, None))
+    deployment = config.latency.deployment
+    sample = calibration_images(images, deployment) if images and deployment.dtype == "int8" else None
+    with opened_bench(run, sample, console) as bench:
         if frozen is None:
-            calibration = Calibration(_target_ms(session), reference_ms, device, fingerprint)
-            run.freeze(calibration, config.seed)
-            session = _Session(run, images, cluster, console, meter, recorded, calibration)
-        console.print(f"target    {session.calibration.target_ms:.3f} ms ({config.objective.target})", highlight=False)
-        yield session
+            _check_table(bench, console)
+            frozen = Calibration(bench.calibrated(), fingerprint)
+            run.freeze(frozen, config.seed)
+        objectives = frozen.objectives(config.objective, config.latency.over_devices)
+        for device in config.latency.all_devices:
+            where = f" on {device.name}" if len(objectives.by_device) > 1 else ""
+            target_ms, text = objectives.by_device[device.name].target_ms, device.target or config.objective.target
+            console.print(f"target    {target_ms:.3f} ms ({text}){where}", highlight=False)
+        yield _Session(run, images, cluster, console, bench, objectives)
 
 
-def _target_ms(session: _Session) -> float:
-    target = Target.parse(session.config.objective.target)
-    if target.network is None:
-        return target.value
-    latency = session.measure(resolve_network(target.network))
-    if latency is None or latency.status == "failed":
-        raise UserError(
-            f"objective.target {session.config.objective.target!r}: no latency of {target.network}; "
-            "write the target in milliseconds (3.5ms)"
-        )
-    return target.value * latency.latency_ms
+def _check_table(bench: Bench, console: Console) -> None:
+    """Compare a new run's table with the device, and give the run a copy of its own."""
+    config, (device, *_) = bench.run.config, bench.run.config.latency.all_devices
+    if bench.table is None:
+        return
+    assert config.latency.table is not None
+
+    def measure(arch: ArchSpec) -> Latency:
+        latency = bench.measure_on(device.name, arch)
+        assert latency is not None, "a device says at least why it has none"
+        return latency
+
+    with console.status("checking the latency table ..."):
+        error = check_prices(bench.table, config.latency.table, SPACES[config.space], config.seed, measure)
+    console.print(f"table     {config.latency.table}, off by {error:.1%} on {NUM_NETWORKS} networks", highlight=False)
+    save_table(bench.table, bench.run.folder / TABLE)

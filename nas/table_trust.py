@@ -79,7 +79,9 @@ def check_prices(
     build = _BUILD.format(space=space.name)
     priced = _priced_networks(table, source, space, seed)
     measured = [(measure(arch), price) for arch, price in priced]
-    errors = [abs(math.log(found.latency_ms / price.latency_ms)) for found, price in measured if found.status != "failed"]
+    errors = [
+        abs(math.log(found.latency_ms / price.latency_ms)) for found, price in measured if found.status != "failed"
+    ]
     if not errors:
         raise UserError(f"{source}: the table cannot be checked, no network could be measured: {measured[0][0].reason}")
     error = statistics.median(errors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,10 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     source.mkdir()
     for name in PACKAGES:
-        for path in (ROOT / name).glob("*"):
-            if path.is_file():
-                (source / name).mkdir(exist_ok=True)
-                (source / name / path.name).write_bytes(path.read_bytes())
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "benchmarks"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (source / name).write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
@@ -43,6 +41,7 @@ def test_wheel_holds_packages_and_recipes_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
     assert "experiments/mnas_large.yaml" in names
     assert "nas/py.typed" in names
+    assert "nas/devices/server.py" in names
 
 
 def test_recipes_load_from_the_wheel_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:

@@ -121,10 +121,10 @@ class TestOneProcess:
         assert (found.num_pairs, found.num_rejected) == (4 * num_sessions, 0)
 
     def test_spread_of_sessions_by_hand(self) -> None:
-        logs = np.array([-0.01, 0.0, 0.01])
-        found = estimate([[session(1e6 * math.exp(x)) for x in logs]], ALONE)
-        assert found.ratio == pytest.approx(1, rel=1e-12)
-        by_hand = stats.t.ppf(0.975, 6) * math.sqrt((4 * 0.008**2 + 0.0002) / 6 / 3)
+        found = estimate([[session(1e6 * math.exp(x)) for x in (0.0, 0.01, 0.05)]], ALONE)
+        assert math.log(found.ratio) == pytest.approx(0.0175)  # means of two: 0, 0.005, 0.01, 0.025, 0.03 and 0.05
+        squares = 0.02**2 + 0.01**2 + 0.03**2  # about their mean, 0.02
+        by_hand = stats.t.ppf(0.975, 6) * math.sqrt((4 * 0.008**2 + squares) / 6 / 3)
         assert log_half_width(found) == pytest.approx(by_hand, rel=0.01)
 
     def test_quiet_device_with_equal_sessions_is_certain(self) -> None:
@@ -223,6 +223,10 @@ class TestRejection:
         levels = [1.0, 1.0, 1.0, 1.0 + 0.9 * MAX_LEVEL_SHIFT, 1.0 + 1.1 * MAX_LEVEL_SHIFT, 3.0, 0.5]
         one = tuple(pair(1e6 * level, 1e6 * level) for level in levels)
         assert accepted_pairs([one])[0].tolist() == [True, True, True, True, False, False, True]
+
+    def test_a_quiet_third_sets_the_level(self) -> None:
+        levels = [1e6] * 3 + [1.2e6] * 6
+        assert accepted_pairs([tuple(pair(ns, ns) for ns in levels)])[0].tolist() == [True] * 3 + [False] * 6
 
     def test_a_pair_is_as_slow_as_the_geometric_mean_of_its_blocks(self) -> None:
         one = (*session(1e6), pair(1.15e6), pair(1.18e6))  # roots: 1.072 and 1.086

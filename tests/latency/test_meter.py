@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import math
 import tracemalloc
@@ -169,6 +170,12 @@ class TestBudget:
     def test_counts_loading(self) -> None:
         machine = FakeMachine(load_ns=300 * MS)
         assert len(machine.sessions(5 * MS, 5 * MS, MeterSettings(budget_s=1))) == 2
+
+    def test_half_of_it_at_most_for_a_warm_up_that_does_not_settle(self) -> None:
+        slowness = itertools.cycle((1.0, 2.0))
+        machine = FakeMachine(slowness=lambda now: next(slowness))
+        machine.sessions(10 * MS, 5 * MS, replace(SHORT, budget_s=0.2))
+        assert machine.runs()[2] == ("a", 7)  # 10, 20, 10, 20, 10, 20 and 10 ms
 
     def test_one_session_of_two_pairs_even_when_a_single_inference_exceeds_it(self) -> None:
         sessions = FakeMachine().sessions(5000 * MS, 5 * MS)

@@ -8,10 +8,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from controllers.build import build_controller
+from latency.device_info import DeviceInfo
+from latency.estimator import Spread
 from latency.latency import Latency
+from nas.calibration import Calibration, DeviceCalibration, DeviceState
 from nas.config import Config, parse_config
-from nas.finale import Finalist
-from nas.run import Calibration, Run, write_json
+from nas.finale import FINAL_VERSION, Finalist
+from nas.run import Run, write_json
 from nas.study import Constraints, Study
 from nas.trial import Trial, read_trials
 from search_spaces.arch import ArchSpec
@@ -22,15 +25,22 @@ from search_spaces.zoo import ZOO
 
 TARGET_MS = 3.0
 NASTY = "<script>alert('loss')</script> & more"
-DEVICE = {
-    "cpu": "Some <b>CPU</b>",
-    "num_cores": 2,
-    "machine": "x86_64",
-    "onnxruntime": "1.2.3",
-    "num_threads": 1,
-    "batch": 1,
-    "dtype": "float32",
-}
+DEVICE = DeviceInfo(
+    cpu="Some <b>CPU</b>",
+    num_cores=2,
+    memory_gib=4.0,
+    system="Linux 6",
+    machine="x86_64",
+    python="3.11.0",
+    onnxruntime="1.2.3",
+    options="none",
+    resolution=64,
+    batch=1,
+    num_threads=1,
+    dtype="float32",
+    provider="CPUExecutionProvider",
+)
+CALIBRATION = Calibration({"local": DeviceCalibration(TARGET_MS, DeviceState(3.0, Spread(), DEVICE))}, "f00d")
 RECIPE = "{trials: 12, concurrency: 2, controller: {name: random}, latency: {resolution: 64}}"
 
 
@@ -60,12 +70,17 @@ def some_failed(blank: Trial) -> Trial:
 
 
 def make_run(
-    folder: Path, outcome: Callable[[Trial], Trial] = some_failed, *, stop_after: int = 10**6, recipe: str = RECIPE
+    folder: Path,
+    outcome: Callable[[Trial], Trial] = some_failed,
+    *,
+    stop_after: int = 10**6,
+    recipe: str = RECIPE,
+    calibration: Calibration = CALIBRATION,
 ) -> Config:
     """A run folder, its journal written by a study whose trials end in the wrong order."""
     config = parse_config(recipe, "test")
     with Run.create(config, "test", folder) as run:
-        run.freeze(Calibration(TARGET_MS, 3.0, DEVICE, "f00d"), seed=0)
+        run.freeze(calibration, seed=0)
         study = Study(
             space=MNASNET,
             controller=build_controller(config.controller.name, MNASNET.choices, 0, config.controller.options),
@@ -101,7 +116,7 @@ def add_finale(folder: Path, kernels: bool = True) -> Trial:
         folder / "final.json",
         {
             "format": "nas-final",
-            "version": 1,
+            "version": FINAL_VERSION,
             "trial": best.number,
             "onnx_max_relative_difference": 1e-6,
             "winner_kernel_us": times,

@@ -193,8 +193,8 @@ def test_stopped_before_the_first_trial(tmp_path):
 
 def test_other_version_of_the_finale(tmp_path):
     make_run(tmp_path / "run", stop_after=2)
-    (tmp_path / "run" / "final.json").write_text(json.dumps({"format": "nas-final", "version": 2}))
-    with pytest.raises(UserError, match="version 2; this program reads 1"):
+    (tmp_path / "run" / "final.json").write_text(json.dumps({"format": "nas-final", "version": 1}))
+    with pytest.raises(UserError, match="version 1; this program reads 2"):
         write_report(tmp_path / "run")
 
 

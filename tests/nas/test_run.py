@@ -2,22 +2,28 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from latency.deployment import Deployment
+from latency.device_info import DeviceInfo
+from latency.estimator import Spread
 from latency.latency import Latency
 from latency.measurement import Measurement
+from nas.calibration import Calibration, DeviceCalibration, DeviceState
 from nas.config import Config, parse_config
 from nas.errors import UserError
 from nas.jsonl import read_json_lines
+from nas.quote import Quote
 from nas.recorded_latency import RecordedLatency
 from nas.run import (
     LATENCY_FORMAT,
     LATENCY_VERSION,
-    Calibration,
     Run,
     best_of_run,
+    read_calibration,
     read_config,
     read_environment,
     write_json,
@@ -28,7 +34,8 @@ from search_spaces.zoo import ZOO
 
 ARCH = parse_arch("r1_k3_s11_e1_i32_o16 head_o8")
 CONFIG = parse_config("{trials: 3, concurrency: 2, final: null}", "r.yaml")
-CALIBRATION = Calibration(3.25, 2.5, {"cpu": "some", "cores": 2}, "a5d88b34f728071a")
+STATE = DeviceState(2.5, Spread(session_sd=0.01, process_sd=0.004), DeviceInfo.collect(Deployment(resolution=64)))
+CALIBRATION = Calibration({"a": DeviceCalibration(3.25, STATE), "b": DeviceCalibration(1.5)}, "a5d88b34f728071a")
 SAMPLES = Measurement.failure("no samples", candidate_sha256="c", reference_sha256="r", device="d")
 
 
@@ -158,42 +165,64 @@ def test_a_lock_ends_with_a_run_that_could_not_be_opened():
 
 def test_measurements_without_their_trial_are_dropped():
     with Run.create(CONFIG, "some", Path("run")) as run:
-        run.append_latency(None, ZOO["mobilenet_v2"], measured(4.0), SAMPLES)
-        run.append_latency(0, ARCH, measured(1.0), SAMPLES)
+        run.append_latency(None, "a", ZOO["mobilenet_v2"], measured(4.0), [SAMPLES, SAMPLES])
+        run.append_latency(0, "a", ARCH, measured(1.0), [SAMPLES, SAMPLES])
         run.append(trial(0))
-        run.append_latency(1, ARCH, measured(2.0), SAMPLES)  # killed here
+        run.append_latency(1, "a", ARCH, measured(2.0), [SAMPLES, SAMPLES])  # killed here
     path = Path("run/latency.jsonl")
     assert [r["trial"] for r in read_json_lines(path, LATENCY_FORMAT, LATENCY_VERSION)] == [None, 0, 1]
     with Run(Path("run")) as run:
-        run.append_latency(1, ARCH, measured(3.0), SAMPLES)
+        run.append_latency(1, "a", ARCH, measured(3.0), [SAMPLES, SAMPLES])
     records = read_json_lines(path, LATENCY_FORMAT, LATENCY_VERSION)
     assert [(r["trial"], r["latency"]["latency_ms"]) for r in records] == [(None, 4.0), (0, 1.0), (1, 3.0)]
-    assert Measurement.from_dict(records[1]["measurement"]) == SAMPLES
+    assert [Measurement.from_dict(m) for m in records[1]["measurements"]] == [SAMPLES, SAMPLES]
+    assert records[1]["device"] == "a"
     assert parse_arch(records[0]["arch"]) == ZOO["mobilenet_v2"]
 
 
 def test_latencies_of_a_run_can_be_used_by_another():
     with Run.create(CONFIG, "some", Path("run")) as run:
-        run.append_latency(None, ZOO["mobilenet_v2"], measured(4.0), SAMPLES)
-        run.append_latency(None, ZOO["mobilenet_v2"], measured(5.0), SAMPLES)
-        run.append_latency(None, ARCH, measured(9.0), SAMPLES)
+        run.append_latency(None, "a", ZOO["mobilenet_v2"], measured(4.0), [SAMPLES, SAMPLES])
+        run.append_latency(None, "a", ZOO["mobilenet_v2"], measured(5.0), [SAMPLES, SAMPLES])
+        run.append_latency(None, "a", ARCH, measured(9.0), [SAMPLES, SAMPLES])
         run.append(trial(0, ms=2.0))
-    source = RecordedLatency.of_run(Path("run"))
-    assert source.latency(ARCH) == measured(2.0)  # what the trial was rewarded for
-    assert source.latency(ZOO["mobilenet_v2"]) == measured(4.0)  # the first: what the target was set by
+    source = RecordedLatency.of_run(Path("run"), ["any"])
+    assert source.find(ARCH) == {"any": measured(2.0)}  # what the trial was rewarded for
+    assert source.find(ZOO["mobilenet_v2"]) == {"any": measured(4.0)}  # the first: what the target was set by
+    assert source.quote(ARCH, []) == Quote({"any": measured(2.0)})
     assert source.find(ZOO["mnasnet_a1"]) is None
-    missing = source.latency(ZOO["mnasnet_a1"])
-    assert missing.status == "failed"
-    assert missing.reason == f"run has no latency of {ZOO['mnasnet_a1']}"
+    missing = source.quote(ZOO["mnasnet_a1"], [])
+    assert missing.failure == f"run has no latency of {ZOO['mnasnet_a1']}"
+    assert not missing.measures_at_once
 
 
-@pytest.mark.parametrize("calibration", [CALIBRATION, Calibration(3.25, None, None, None)])
+def test_latencies_of_several_devices_are_found_by_name():
+    on = {"a": measured(2.0), "b": measured(6.0)}
+    with Run.create(CONFIG, "some", Path("run")) as run:
+        run.append_latency(None, "b", ZOO["mobilenet_v2"], measured(5.0), [])
+        run.append(replace(trial(0), device_latencies=on))
+    both = RecordedLatency.of_run(Path("run"), ["b", "a"])
+    assert both.find(ARCH) == on
+    assert both.find(ZOO["mobilenet_v2"]) is None  # on one of two devices only
+    assert RecordedLatency.of_run(Path("run"), ["b"]).find(ZOO["mobilenet_v2"]) == {"b": measured(5.0)}
+    with pytest.raises(UserError, match=r"^latency.run = 'run': no latencies of device 'c'; the run has a, b$"):
+        RecordedLatency.of_run(Path("run"), ["a", "c"])
+
+
+def test_one_recorded_device_does_not_stand_for_two():
+    with Run.create(CONFIG, "some", Path("run")) as run:
+        run.append(trial(0))
+    with pytest.raises(UserError, match=r"no latencies of device 'a'; the run is of one device$"):
+        RecordedLatency.of_run(Path("run"), ["a", "b"])
+
+
+@pytest.mark.parametrize("calibration", [CALIBRATION, Calibration({"a": DeviceCalibration(1.0)}, None)])
 def test_what_is_frozen_comes_back(calibration):
     with Run.create(CONFIG, "some", Path("run")) as run:
         run.freeze(calibration, seed=5)
         assert run.calibration() == calibration
     environment = read_environment(Path("run"))
-    assert (environment["format"], environment["version"], environment["seed"]) == ("nas-environment", 1, 5)
+    assert (environment["format"], environment["version"], environment["seed"]) == ("nas-environment", 2, 5)
     assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
     assert environment["packages"]["torch"]
     assert set(environment) == {"format", "version", "seed", "git", "python", "packages", "calibration"}
@@ -204,13 +233,47 @@ def test_environments_that_cannot_be_read():
     path = Path("run/environment.json")
     for content, message in (
         (None, r"^run: the run was stopped before its first trial \(no environment.json\)$"),
-        ('{"version": 2}', r"^run/environment.json: version 2; this program reads 1$"),
+        ('{"version": 1}', r"^run/environment.json: version 1; this program reads 2$"),
         ('{"version": 1', r"^run/environment.json: not JSON; restore the file from a copy$"),
     ):
         if content:
             path.write_text(content)
         with pytest.raises(UserError, match=message):
             read_environment(Path("run"))
+
+
+@pytest.mark.parametrize(
+    ("calibration", "reason"),
+    [
+        ({"target_ms": 3.0, "reference_ms": 2.5, "device": {}, "data_fingerprint": None}, "'devices'"),
+        (
+            {
+                "devices": {"a": {**CALIBRATION.to_dict()["devices"]["a"], "device": {"cpu": "x"}}},
+                "data_fingerprint": "f",
+            },
+            "DeviceInfo",
+        ),
+    ],
+)
+def test_devices_of_another_version_are_refused_in_one_line(calibration, reason):
+    with Run.create(CONFIG, "some", Path("run")) as run:
+        run.freeze(CALIBRATION, seed=0)
+    path = Path("run/environment.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "calibration": calibration}))
+    with pytest.raises(UserError, match=rf"^run/environment.json: devices as another version .*{reason}") as refused:
+        read_calibration(Path("run"))
+    assert "\n" not in str(refused.value)
+
+
+def test_journals_of_the_version_before_are_refused():
+    Run.create(CONFIG, "some", Path("run")).__exit__(None, None, None)
+    for name in ("trials", "latency"):
+        path = Path(f"run/{name}.jsonl")
+        now = path.read_text()
+        path.write_text(now.replace('"version":2', '"version":1'))
+        with pytest.raises(UserError, match=r"another program or version wrote it$"):
+            Run(Path("run"))
+        path.write_text(now)
 
 
 def test_what_is_no_run_lists_the_runs():

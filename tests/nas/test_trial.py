@@ -74,6 +74,7 @@ TRIALS = st.builds(
     latency=LATENCIES,
     reason=st.none() | st.text(),
     repeat_of=st.none() | st.integers(0, 10**6),
+    device_latencies=st.dictionaries(st.text(min_size=1, max_size=4), LATENCIES.filter(bool), max_size=2),
     times=st.dictionaries(st.text(max_size=4), st.floats(0, 1e10), max_size=3),
 )
 

@@ -225,7 +225,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from conftest import LENIENT, QUICK, build_network
 from nas.devices.serve import run, service
-with service(Path(sys.argv[1]), build_network(), policy_trust=LENIENT, check_settings=QUICK, lease_term_s=2.0) as opened:
+with service(Path(sys.argv[1]), build_network(), policy_trust=LENIENT, check_settings=QUICK, lease_term_s=5.0) as opened:
     run(opened, "127.0.0.1", int(sys.argv[2]))
 """
 

@@ -5,35 +5,39 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from onnx import helper, numpy_helper
 
+from latency.estimator import Goal
+from latency.meter import MeterSettings
 from latency.meter_process import MeasuringError
 from nas.devices.meter import RemoteMeter
 from nas.errors import UserError
 
 
 @pytest.fixture
-def heavy(make_model) -> bytes:
-    """Keeps a device busy for seconds: one inference is 20 gigaMACs."""
-    weight = numpy_helper.from_array(np.ones((256, 256, 3, 3), np.float32) / 2304, "weight")
-    widen = numpy_helper.from_array(np.ones((256, 3, 1, 1), np.float32), "widen")
-    nodes = [helper.make_node("Conv", ["input", "widen"], ["x0"], name="widen")]
-    for index in range(2):
-        nodes.append(
-            helper.make_node(
-                "Conv",
-                [f"x{index}", "weight"],
-                [f"x{index + 1}" if index < 1 else "output"],
-                name=f"conv{index}",
-                kernel_shape=[3, 3],
-                pads=[1] * 4,
-            )
-        )
-    return make_model(nodes, [1, 3, 128, 128], [weight, widen])
+def lasting(quick) -> MeterSettings:
+    """Keeps a device busy for three seconds: its goal is out of reach."""
+    return replace(quick, budget_s=3.0, goal=Goal(half_width=1e-6, min_sessions=2))
+
+
+def until_measuring(processes, asking, names) -> str:
+    """Wait for one of these agents to begin another measurement; its name. The logs tell, which costs no CPU time."""
+
+    def begun(name: str) -> int:
+        return (processes.folder / f"{name}.log").read_text().count(": measure\n")
+
+    before, busy = {name: begun(name) for name in names}, []
+
+    def somebody_is() -> bool:
+        busy[:] = [name for name in names if begun(name) > before[name]]
+        return bool(busy) or asking.done()
+
+    processes.until(somebody_is, "nobody measures")
+    assert len(busy) == 1  # however many agents, one job: only one got it
+    return str(busy[0])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -69,37 +73,30 @@ def test_measures_traces_and_describes(processes, network, larger_network, quick
     assert row["device"]["cpu"]
 
 
-def test_agent_killed_in_mid_job_and_another_does_it(processes, elsewhere, network, heavy, quick):
+def test_agent_killed_in_mid_job_and_another_does_it(processes, elsewhere, network, quick, lasting):
     processes.serve()
     agents = {name: processes.agent(name) for name in ("one", "two")}
     processes.until_idle("one", "two")
     with RemoteMeter(processes.url, processes.client_token, "boards", wait_s=120) as meter:
-        _ = meter.device  # asked for first, so that the only job is the heavy one
-        asking = elsewhere.submit(meter.measure, heavy, network, quick)
-        busy: list[str] = []
-
-        def somebody_is() -> bool:
-            if asking.done():
-                pytest.fail(f"too early: {asking.result()}")
-            busy[:] = [n for n, row in processes.devices().items() if row["doing"].startswith("measuring")]
-            return bool(busy)
-
-        processes.until(somebody_is, "nobody measures")
-        assert len(busy) == 1  # two agents, one job: only one got it
-        processes.kill(agents[busy[0]])
+        _ = meter.device  # asked for first, so that the only job is the long one
+        asking = elsewhere.submit(meter.measure, network, network, lasting)
+        busy = until_measuring(processes, asking, agents)
+        processes.kill(agents[busy])
         found = asking.result(100)
     assert found.status != "failed"
-    assert processes.devices()[busy[0]]["doing"] != "idle"
+    (other,) = {*agents} - {busy}
+    log = processes.folder / f"{other}.log"
+    processes.until(lambda: "attempt 2: accepted" in log.read_text(), "the other agent did not do it", log=log.name)
 
 
-def test_server_killed_in_mid_job_and_started_again(processes, elsewhere, network, heavy, quick):
+def test_server_killed_in_mid_job_and_started_again(processes, elsewhere, network, quick, lasting):
     server = processes.serve()
     processes.agent("one")
     processes.until_idle("one")
     with RemoteMeter(processes.url, processes.client_token, "boards", wait_s=120) as meter:
-        _ = meter.device  # asked for first, so that the only job is the heavy one
-        asking = elsewhere.submit(meter.measure, heavy, network, quick)
-        processes.until(lambda: processes.devices()["one"]["doing"].startswith("measuring"), "nobody measures")
+        _ = meter.device  # asked for first, so that the only job is the long one
+        asking = elsewhere.submit(meter.measure, network, network, lasting)
+        until_measuring(processes, asking, ["one"])
         processes.kill(server)
         processes.serve()
         assert asking.result(100).status != "failed"
@@ -107,28 +104,28 @@ def test_server_killed_in_mid_job_and_started_again(processes, elsewhere, networ
     assert "attempt 2" not in (processes.folder / "one.log").read_text()  # the lease outlived the server
 
 
-def test_stopped_agent_gives_its_job_back(processes, elsewhere, network, heavy, quick):
+def test_stopped_agent_gives_its_job_back(processes, elsewhere, network, quick, lasting):
     processes.serve()
     agent = processes.agent("one")
     processes.until_idle("one")
     with RemoteMeter(processes.url, processes.client_token, "boards", wait_s=120) as meter:
-        _ = meter.device  # asked for first, so that the only job is the heavy one
-        asking = elsewhere.submit(meter.measure, heavy, network, quick)
-        processes.until(lambda: processes.devices()["one"]["doing"].startswith("measuring"), "nobody measures")
+        _ = meter.device  # asked for first, so that the only job is the long one
+        asking = elsewhere.submit(meter.measure, network, network, lasting)
+        until_measuring(processes, asking, ["one"])
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(20) == 0
         processes.agent("two")
         assert asking.result(100).status != "failed"
 
 
-def test_child_that_dies_of_a_model_is_a_result(processes, elsewhere, network, heavy, quick):
+def test_child_that_dies_of_a_model_is_a_result(processes, elsewhere, network, quick, lasting):
     processes.serve()
     processes.agent("one")
     processes.until_idle("one")
     with RemoteMeter(processes.url, processes.client_token, "boards", wait_s=120) as meter:
         pid = meter.measure(network, network, quick).environment["pid"]
-        _ = meter.device  # asked for first, so that the only job is the heavy one
-        asking = elsewhere.submit(meter.measure, heavy, network, quick)
+        _ = meter.device  # asked for first, so that the only job is the long one
+        asking = elsewhere.submit(meter.measure, network, network, lasting)
         idle_s = cpu_seconds(pid)
         processes.until(lambda: cpu_seconds(pid) > idle_s + 0.3, "the job does not reach the child")
         os.kill(pid, signal.SIGKILL)
