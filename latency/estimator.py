@@ -255,6 +255,7 @@ def _interval(processes: Sequence[_Process], spread: Spread) -> tuple[float, flo
 def _verdict(processes: Sequence[_Process], goal: Goal) -> tuple[Status, str | None]:
     num_pairs = sum(process.num_pairs for process in processes)
     disturbed = sum(process.num_disturbed for process in processes)
+    processes = [process for process in processes if process.num_accepted] or processes
     if disturbed > MAX_DISTURBED * num_pairs:
         return "unstable", f"{disturbed} of {num_pairs} pairs were disturbed"
     fewest = min(len(process.sessions) for process in processes)
@@ -273,8 +274,8 @@ def estimate(processes: Sequence[Sequence[Session]], goal: Goal | None = None) -
     """The ratio candidate / reference from the sessions of one process or of several.
 
     A pure function: whoever holds the raw pairs gets the same figures. The interval includes the variance between
-    processes; ``ok`` and ``wide`` are judged without it where there is only one. Where every pair was rejected the ratio
-    comes from all of them, status ``unstable``.
+    processes; ``ok`` and ``wide`` are judged without it where there is only one. A process whose pairs were all rejected does
+    not count; where that holds for all, the ratio comes from all pairs, status ``unstable``.
 
     Raises:
         ValueError: a process without pairs, or no process.
@@ -283,7 +284,8 @@ def estimate(processes: Sequence[Sequence[Session]], goal: Goal | None = None) -
     if not processes:
         raise ValueError("no process: at least one is needed")
     runs = [_Process.of(sessions) for sessions in processes]
-    centre, half = _interval(runs, goal.spread)
+    used = [run for run in runs if run.num_accepted] or runs
+    centre, half = _interval(used, goal.spread)
     status, reason = _verdict(runs, goal)
     num_accepted = sum(run.num_accepted for run in runs)
     num_rejected = sum(run.num_pairs for run in runs) - num_accepted

@@ -14,7 +14,7 @@ from latency.device_info import DeviceInfo
 from latency.kernel_profile import Kernel, kernels
 from latency.latency import Latency
 from latency.measurement import Measurement
-from latency.meter import GRADES, Grade
+from latency.meter import GRADES, Grade, MeterSettings
 from latency.reference import Reference, Timer, calibrate
 from search_spaces.arch import ArchSpec
 
@@ -98,17 +98,22 @@ class MeteredLatency:
         settings = replace(grade.settings, goal=goal)
         taken: list[Measurement] = []
         for attempt in range(MAX_ATTEMPTS):
-            taken = [
-                self.meter.measure(
-                    model, self.reference.model, settings, seed=seed, fresh_process=grade.num_processes > 1
-                )
-                for seed in range(attempt * grade.num_processes, (attempt + 1) * grade.num_processes)
-            ]
+            taken = self._take(model, settings, grade.num_processes, attempt)
             latency = self.reference.latency(taken, goal)
             # A network that cannot be run fails again; one that the machine left not a single pair may not.
-            if latency.status in ("ok", "wide") or any(m.status == "failed" for m in taken):
+            if latency.status in ("ok", "wide") or taken[-1].status == "failed":
                 break
         return latency, taken
+
+    def _take(self, model: bytes, settings: MeterSettings, num_processes: int, attempt: int) -> list[Measurement]:
+        """One measurement a process; the first that fails is the last."""
+        taken: list[Measurement] = []
+        for seed in range(attempt * num_processes, (attempt + 1) * num_processes):
+            yardstick, fresh = self.reference.model, num_processes > 1
+            taken.append(self.meter.measure(model, yardstick, settings, seed=seed, fresh_process=fresh))
+            if taken[-1].status == "failed":
+                break
+        return taken
 
     def profile(self, arch: ArchSpec) -> list[Kernel]:
         """Executed kernels of `arch`, in order.

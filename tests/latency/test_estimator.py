@@ -322,6 +322,13 @@ class TestProcesses:
         assert reached(calm, goals[1])
         assert estimate([calm, calm], goals[1]).status == "wide"
 
+    def test_a_process_without_an_accepted_pair_does_not_count(self) -> None:
+        quiet, busy = [session(2e6)] * 4, [tuple(replace(p, candidate=block(9e6, 0.5)) for p in session(2e6))] * 4
+        found = estimate([quiet, quiet, busy])
+        assert found.ratio == pytest.approx(2)
+        assert (found.num_pairs, found.num_rejected) == (32, 16)
+        assert estimate([busy, busy, quiet]).status == "unstable"
+
 
 class TestRefusals:
     @pytest.mark.parametrize(

@@ -227,7 +227,10 @@ def test_measuring_prints_json_and_nothing_else():
         (["--set", "controller.name=ppo2"], "controller: unknown controller 'ppo2'; allowed: ['random', 'ppo']"),
         (["--set", "controller.options.lr=3"], "controller: controller 'ppo' has no options ['lr']; allowed: "),
         (["--set", "cpus_per_trial=4096"], "cpus_per_trial = 4096: this machine has "),
-        (["--set", "latency.name=recorded"], "recorded accuracies and latencies need the run that recorded them"),
+        (
+            ["--set", "latency.name=recorded"],
+            "latency.name: recorded latencies need the run that recorded them: set latency.run",
+        ),
         (["--set", "latency={name: recorded, run: nope}"], "nope: not a run folder (no trials.jsonl)"),
         (["--data", "missing.npz"], "data set 'missing.npz': no such file or folder; allowed are digits, "),
         (["--data", "~no-such-user/x"], "data set '~no-such-user/x': no such file or folder; allowed are digits, "),

@@ -150,7 +150,10 @@ def test_wrong_types(text, message):
         ("data: {holdout: 0.0}", "data.holdout = 0.0: input should be greater than 0"),
         ("data: {resolution: 7}", "data.resolution = 7: input should be greater than or equal to 8"),
         ("space: imagenet", "space = 'imagenet': input should be 'mnasnet'"),
-        ("latency: {name: guess}", "latency.name = 'guess': input should be 'measure', 'table', 'hybrid' or 'recorded'"),
+        (
+            "latency: {name: guess}",
+            "latency.name = 'guess': input should be 'measure', 'table', 'hybrid' or 'recorded'",
+        ),
         ("objective: {alpha: 0.1}", "objective.alpha = 0.1: input should be less than or equal to 0"),
         ("objective: {target: fast}", "objective.target = 'fast': target 'fast': write milliseconds (3.5ms)"),
         ("objective: {target: 0ms}", "objective.target = '0ms': target '0ms': must be positive"),
