@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from latency.deployment import CPU_PROVIDER, MIN_RESOLUTION, Deployment, Dtype
-from latency.estimator import Goal
-from latency.meter import GRADES, Grade, MeterSettings
+from latency.meter import GRADES, Grade
 from nas.objective import Target
 from nas.section import Positive, Section
 
 LOCAL = "local"
 """Name of this machine where a recipe lists no devices."""
+
+_SEARCH = GRADES["search"].settings
 
 OverDevices = Literal["worst", "mean", "each"]
 GradeName = Literal["search", "final"]
@@ -54,8 +56,10 @@ class LatencySection(Section):
     num_threads: Positive = Field(1, description="threads of an inference, each on a core of its own")
     dtype: Dtype = Field("float32", description="arithmetic; int8 is calibrated with training images")
     provider: str = Field(CPU_PROVIDER, min_length=1, description="execution provider of ONNX Runtime")
-    half_width: float = Field(0.007, gt=0, lt=1, description="aimed half-width of the 95 % interval of the ratio")
-    budget_s: float = Field(1.2, gt=0, description="longest measurement of one network")
+    half_width: float = Field(
+        _SEARCH.goal.half_width, gt=0, lt=1, description="aimed half-width of the 95 % interval of the ratio"
+    )
+    budget_s: float = Field(_SEARCH.budget_s, gt=0, description="longest measurement of one network")
     devices: list[DeviceSection] = Field(default_factory=list, description="default: this machine, named local")
     over_devices: OverDevices = Field("worst", description="how several devices make one reward")
 
@@ -84,4 +88,6 @@ class LatencySection(Section):
         """How carefully to measure: a candidate as the recipe says, a finalist as `latency.meter.GRADES` does."""
         if name == "final":
             return GRADES["final"]
-        return Grade(MeterSettings(goal=Goal(half_width=self.half_width), budget_s=self.budget_s))
+
+        goal = replace(_SEARCH.goal, half_width=self.half_width)
+        return Grade(replace(_SEARCH, goal=goal, budget_s=self.budget_s), GRADES["search"].num_processes)

@@ -75,8 +75,8 @@ def test_recipes_that_may_begin(text):
     ("text", "message"),
     [
         (
-            "devices: [{nmae: a}]",
-            "unknown key 'latency.devices.0.nmae'; did you mean 'name'? allowed: name, ray, server",
+            "devices: [{name: a, tokenfile: b}]",
+            "unknown key 'latency.devices.0.tokenfile'; did you mean 'token_file'? allowed: name, ray, server",
         ),
         ("devices: [{ray: a}]", "latency.devices.0.name"),
         ("devices: [{name: 'a b'}]", "latency.devices.0.name = 'a b'"),

@@ -93,7 +93,7 @@ def test_a_table_of_another_space_is_refused(table):
 
 
 def test_a_device_that_measures_nothing(table):
-    with pytest.raises(UserError, match="no network could be measured: no such kernel$"):
+    with pytest.raises(UserError, match=r"no network could be measured: no such kernel$"):
         check_prices(table, "t.json", SPACE, 0, lambda _: Latency.failure("no such kernel"))
 
 
