@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import platform
 import re
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +72,7 @@ class ModelCache:
         for tries_left in reversed(range(_DOWNLOADS)):
             try:
                 return self._server.model(sha256, num_bytes)
-            except (ModelDamagedError, httpx.TransportError) as error:
+            except ModelDamagedError as error:
                 _log.warning("download of model %s: %s", sha256[:12], error)
                 if not tries_left:
                     raise ModelDamagedError(f"model {sha256[:12]} did not arrive: {error}") from error
@@ -129,19 +131,24 @@ class Agent:
             with self._heart_beating(job_id, attempt):
                 report = self._attempt(job)
         except (_StoppedError, KeyboardInterrupt):
-            with contextlib.suppress(RefusedError, httpx.TransportError):  # then its lease runs out
+            with contextlib.suppress(RefusedError, httpx.RequestError):  # then its lease runs out
                 self._server.report(job_id, attempt, {"kind": "released", "reason": "agent stopped"}, once=True)
             raise
         try:
             state = self._server.report(job_id, attempt, report)
         except RefusedError as error:
-            if error.status in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT, httpx.codes.FORBIDDEN):
+            if error.status not in (httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.REQUEST_ENTITY_TOO_LARGE):
                 _log.warning("job %s: %s", job_id[:8], error)  # the server forgot it, or gave it to another agent
                 return
-            state = self._server.report(
-                job_id, attempt, {"kind": "fault", "reason": f"the server could not read the result: {error}"}
-            )
+            state = self._unreadable(job_id, attempt, error)
         _log.info("job %s, attempt %d: %s", job_id[:8], attempt, state)
+
+    def _unreadable(self, job_id: str, attempt: int, error: RefusedError) -> str:
+        reason = f"the server could not read the result: {error}"
+        try:
+            return self._server.report(job_id, attempt, {"kind": "fault", "reason": reason})
+        except RefusedError as again:
+            return f"not even a fault is taken: {again}"
 
     def _attempt(self, job: Mapping[str, Any]) -> Report:
         sizes = job["model_bytes"]
@@ -164,7 +171,7 @@ class Agent:
             while not done.wait(self._heartbeat_s):
                 try:
                     self._server.heartbeat(job_id, attempt)
-                except (httpx.TransportError, RefusedError) as error:  # the report will tell; until then keep measuring
+                except (httpx.RequestError, RefusedError) as error:  # the report will tell; until then keep measuring
                     _log.warning("heartbeat: %s", error)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -174,6 +181,18 @@ class Agent:
         finally:
             done.set()
             thread.join()
+
+
+def check_private(path: Path) -> None:
+    """Pass a token file that not everybody on this machine can read; a missing one too, `read_token` will tell.
+
+    Raises:
+        AgentError: everybody can; never on Windows, whose permissions are others.
+    """
+    if sys.platform != "win32" and path.exists() and path.stat().st_mode & stat.S_IROTH:
+        raise AgentError(
+            f"--token-file {path}: everybody on this machine can read it; mend that with: chmod 600 {path}"
+        )
 
 
 def read_token(path: Path) -> str:
@@ -223,9 +242,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _run(arguments: argparse.Namespace) -> None:
     if not _NAME.fullmatch(arguments.name):
         raise AgentError(f"--name {arguments.name!r}: letters, digits, '.', '_' and '-', a letter or digit first")
-    if arguments.timeout <= 0:
-        raise AgentError(f"--timeout {arguments.timeout:g}: must be positive")
-    token, core = read_token(arguments.token_file), arguments.core
+    if not 0 < arguments.timeout < math.inf:
+        raise AgentError(f"--timeout {arguments.timeout:g}: must be positive and finite")
+    core, cores = arguments.core, available_cores()
+    if core is not None and cores and core not in cores:
+        raise AgentError(f"--core {core}: this process may use {', '.join(map(str, cores))}")
+    check_private(arguments.token_file)
+    token = read_token(arguments.token_file)
     try:
         check_server(arguments.server, insecure=arguments.insecure)
         server = ServerConnection(

@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +27,9 @@ _TIMEOUT = httpx.Timeout(30.0, read=60.0)  # a long poll lasts 25 s
 _HEARTBEAT_TIMEOUT_S = 5.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
+
+
+_Answer = TypeVar("_Answer")
 
 
 class AgentError(Exception):
@@ -51,7 +54,11 @@ def check_server(url: str, *, insecure: bool) -> None:
     Raises:
         ValueError: not an http or https address, or http to another machine without `insecure`.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, httpx.URL(url)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ValueError(f"server {url!r}: {error}; give it as https://HOST:PORT") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"server {url!r}: give it as https://HOST:PORT")
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
@@ -80,7 +87,7 @@ def tls_context(url: str, ca_file: Path | None) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except OSError as error:  # SSLError is one
-        raise ValueError(f"{ca_file}: not a certificate file ({error})") from None
+        raise ValueError(f"{ca_file or 'the system'}: not a certificate file ({error})") from None
 
 
 class ServerConnection:
@@ -130,40 +137,45 @@ class ServerConnection:
     def join(self, device: Mapping[str, Any], core: int | None) -> dict[str, Any]:
         """Tell what this device is; the server's terms: ``heartbeat_s`` and ``wait_s``."""
         message = {**self._speaker, "protocol": PROTOCOL, "device": dict(device), "core": core}
-        terms: dict[str, Any] = self._patiently("POST", "/devices", message).json()
+        terms = _document(self._patiently(lambda: self._try("POST", "/devices", message)), "heartbeat_s", "wait_s")
+        if not all(isinstance(value, int | float) and value > 0 for value in terms.values()):
+            raise RefusedError(httpx.codes.OK, f"the server's terms are no positive seconds: {terms}")
         return terms
 
     def lease(self, wait_s: float) -> dict[str, Any] | None:
         """The next job; None when there was none for `wait_s` seconds."""
-        answer = self._patiently("POST", "/lease", {**self._speaker, "wait_s": wait_s})
-        return None if answer.status_code == httpx.codes.NO_CONTENT else answer.json()
+        answer = self._patiently(lambda: self._try("POST", "/lease", {**self._speaker, "wait_s": wait_s}))
+        if answer.status_code == httpx.codes.NO_CONTENT:
+            return None
+        return _document(answer, "job", "attempt", "request", "model_bytes")
 
     def report(self, job: str, attempt: int, report: Mapping[str, Any], *, once: bool = False) -> str:
         """How an attempt ended; what the server makes of it. `once` for an agent that is being stopped."""
         path, message = f"/jobs/{job}/attempts/{attempt}/result", {**self._speaker, "report": dict(report)}
-        answer = self._try("PUT", path, message) if once else self._patiently("PUT", path, message)
-        state: str = answer.json()["state"]
-        return state
+        answer = self._try("PUT", path, message) if once else self._patiently(lambda: self._try("PUT", path, message))
+        return str(_document(answer, "state")["state"])
 
     def heartbeat(self, job: str, attempt: int) -> None:
         """One sign of life, tried once: the next follows soon.
 
         Raises:
-            httpx.TransportError: the server is away.
+            httpx.RequestError: the server is away, or does not speak HTTP.
             RefusedError: it does not want to hear.
         """
         self._try("POST", f"/jobs/{job}/attempts/{attempt}/heartbeat", self._speaker, timeout=_HEARTBEAT_TIMEOUT_S)
 
     def model(self, sha256: str, num_bytes: int) -> bytes:
-        """Download a model.
+        """Download a model, from its beginning where the connection breaks: that is no fault of this device.
 
         Raises:
             ModelDamagedError: larger than `MAX_MODEL_BYTES`, or its checksum is another.
-            httpx.TransportError: the connection broke.
             RefusedError: the server does not give it.
         """
         if num_bytes > MAX_MODEL_BYTES:
             raise ModelDamagedError(f"model of {num_bytes} bytes; at most {MAX_MODEL_BYTES} are taken")
+        return self._patiently(lambda: self._download(sha256))
+
+    def _download(self, sha256: str) -> bytes:
         data = bytearray()
         with self._http.stream("GET", f"/models/{sha256}") as answer:
             if answer.is_error:
@@ -183,7 +195,7 @@ class ServerConnection:
             raise _refusal(answer)
         return answer
 
-    def _patiently(self, method: str, path: str, message: Mapping[str, Any]) -> httpx.Response:
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         """Try until the server answers, with longer and longer pauses; its refusals are answers.
 
         Raises:
@@ -192,8 +204,8 @@ class ServerConnection:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return self._try(method, path, message)
-            except httpx.TransportError as error:
+                return ask()
+            except httpx.RequestError as error:
                 reason = str(error) or type(error).__name__
             except RefusedError as error:
                 if error.status < httpx.codes.INTERNAL_SERVER_ERROR:
@@ -209,5 +221,23 @@ def _refusal(answer: httpx.Response) -> RefusedError:
     try:
         reason = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        reason = answer.text[:200]
-    return RefusedError(answer.status_code, f"{answer.status_code}: {reason}")
+        reason = answer.text[:1000]
+    return RefusedError(answer.status_code, f"{answer.status_code}: {' '.join(reason.split())[:200]}")
+
+
+def _document(answer: httpx.Response, *keys: str) -> dict[str, Any]:
+    """The answer's JSON object, which must have these keys.
+
+    Raises:
+        RefusedError: another answer than a device server's; a router's sign-in page, for instance.
+    """
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not set(keys) <= document.keys():
+        status = answer.status_code
+        raise RefusedError(
+            status, f"the address answers {status} and not as a device server does; is it the right one?"
+        )
+    return document

@@ -24,16 +24,25 @@ _HINT = "build it again with: nas latency table build --out"
 
 
 class TableFileError(ValueError):
-    """A file that holds no table that this version, or this device, can use; one line, with what helps."""
+    """A file that cannot be written, or holds no table that this version or this device can use; one line, with what helps."""
 
 
 def save_table(table: LatencyTable, path: Path) -> None:
-    """Write `table` to `path`, whole or not at all.
+    """Write `table` to `path`, whole or not at all: what was there before stays until the new one is on the disk.
 
     Raises:
-        OSError: it cannot be written.
+        TableFileError: it cannot be written: a full disk, no such folder.
     """
     text = json.dumps(_to_dict(table), indent=1, allow_nan=False) + "\n"
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise TableFileError(
+            f"{path}: the table cannot be written ({error.strerror or error}); nothing there has changed"
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:

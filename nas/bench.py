@@ -16,7 +16,7 @@ from latency.latency import Latency
 from latency.measurement import Measurement
 from latency.table import LatencyTable
 from nas.calibration import DeviceCalibration, DeviceState
-from nas.device_actor import Yardstick, answer, device_actor, end
+from nas.device_actor import Yardstick, answer, check_pools, device_actor, end
 from nas.errors import UserError
 from nas.latency_section import DeviceSection, GradeName
 from nas.latency_table import read_table
@@ -89,10 +89,11 @@ class Bench:
 
     def kernel_times_us(self, arch: ArchSpec) -> Mapping[str, float]:
         """Operation name -> microseconds on the first device, under profiling; empty where nothing is measured."""
-        for name, actor in self.actors.items():
-            times: Mapping[str, float] = answer(name, actor.kernel_times_us.remote(str(arch)))
-            return times
-        return {}
+        if not self.actors:
+            return {}
+        name, actor = next(iter(self.actors.items()))
+        times: Mapping[str, float] = answer(name, actor.kernel_times_us.remote(str(arch)))
+        return times
 
     def calibrated(self) -> Mapping[str, DeviceCalibration]:
         """What to freeze of each device, its target resolved.
@@ -135,8 +136,9 @@ def opened_bench(run: Run, images: Sequence[np.ndarray] | None, console: Console
         assert section.run is not None
         yield Bench(run, {}, RecordedLatency.of_run(Path(section.run), names), None, {}, frozenset())
         return
-    frozen = run.calibration()
-    table = _table(run)
+    frozen, table = run.calibration(), _table(run)
+    if taken := check_pools(section.all_devices):
+        console.print(f"waiting   for pool {', '.join(taken)}: another search measures there", highlight=False)
     with contextlib.ExitStack() as stack:
         actors: dict[str, Any] = {}
         for device in section.all_devices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,16 +144,11 @@ def device_actor(
     yardstick: Yardstick | None,
     images: Sequence[np.ndarray] | None,
 ) -> Any:
-    """The handle of a new actor for `device`; arguments as of `DeviceMeter`.
-
-    Raises:
-        UserError: a pool of machines that nobody in the cluster belongs to.
-    """
+    """The handle of a new actor for `device`; arguments as of `DeviceMeter`. Waits for nothing: see `check_pools`."""
     options: dict[str, Any] = {"name": f"latency:{device.name}:{os.getpid()}"}
     if device.ray is None:
         options["scheduling_strategy"] = here()
     else:
-        _check_pool(device)
         options["resources"] = {f"{_RESOURCE}{device.ray}": 1}
     return DeviceActor.options(**options).remote(device, section, yardstick, images)
 
@@ -162,16 +158,36 @@ def here() -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
-def _check_pool(device: DeviceSection) -> None:
-    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    offered = sorted(name.removeprefix(_RESOURCE) for name in resources if name.startswith(_RESOURCE))
-    if device.ray in offered:
-        return
-    wanted = f'{{"{_RESOURCE}{device.ray}": 1}}'
-    raise UserError(
-        f"latency.devices, {device.name!r}: no machine of the Ray cluster offers pool {device.ray!r}; pools there: "
-        f"{', '.join(offered) or 'none'}; on the machine that is to measure: "
-        f"ray start --address HOST:PORT --resources '{wanted}'"
+def check_pools(devices: Sequence[DeviceSection]) -> list[str]:
+    """Whether the cluster has the machines that `devices` name.
+
+    Returns:
+        Pools of which too few machines are free now; whoever measures there has to be waited for.
+
+    Raises:
+        UserError: a pool that nobody belongs to, or that has fewer machines than devices are to be there.
+    """
+    offered: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: Mapping[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    taken = []
+    for pool, wanted in Counter(device.ray for device in devices if device.ray is not None).items():
+        there = int(offered.get(_RESOURCE + pool, 0))
+        names = ", ".join(repr(device.name) for device in devices if device.ray == pool)
+        if there == 0:
+            raise UserError(f"latency.devices, {names}: {_no_pool(pool, offered)}")
+        if there < wanted:
+            raise UserError(f"latency.devices, {names}: pool {pool!r} is offered {there} times, {wanted} are needed")
+        if free.get(_RESOURCE + pool, 0) < wanted:
+            taken.append(pool)
+    return taken
+
+
+def _no_pool(pool: str, offered: Mapping[str, float]) -> str:
+    pools = sorted(name.removeprefix(_RESOURCE) for name in offered if name.startswith(_RESOURCE))
+    wanted = f'{{"{_RESOURCE}{pool}": 1}}'
+    return (
+        f"no machine of the Ray cluster offers pool {pool!r}; pools there: {', '.join(pools) or 'none'}; "
+        f"on the machine that is to measure: ray start --address HOST:PORT --resources '{wanted}'"
     )
 
 

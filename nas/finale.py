@@ -99,6 +99,11 @@ class Finalist:
         """Latency, where it was measured."""
         return Latency.from_dict(self.latency) if self.latency else None
 
+    def measured_on(self, device: str) -> Latency | None:
+        """Latency on one of several devices, where it was measured."""
+        found = self.device_latencies.get(device)
+        return Latency.from_dict(found) if found else None
+
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _train_finalist(

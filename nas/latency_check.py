@@ -34,6 +34,12 @@ def check_latency(section: LatencySection) -> None:
                 f"latency.name = {section.name!r} takes one device, for a table belongs to one; "
                 f"latency.devices names {len(names)}: {', '.join(names)}"
             )
+        check_table(section)
+
+
+def check_table(section: LatencySection) -> None:
+    """Raise UserError where the table of a recipe is of networks deployed otherwise, as far as the recipe says."""
+    if section.table is not None:
         check_setting(
             read_table(Path(section.table)),
             section.table,

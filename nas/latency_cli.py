@@ -151,7 +151,8 @@ def check_command(
 ) -> None:
     """Can this machine be trusted now, and how fine? Measures one network under two names, again and again (A/A test).
 
-    What it finds, the reference's time and the noise between processes, is kept for later measurements on this device.
+    What it finds, the reference's time and the noise between processes, is kept for later measurements on this device,
+    unless the machine was too busy, or --grade final.
     """
     from latency.check import Check, check
     from latency.meter import GRADES
@@ -164,7 +165,7 @@ def check_command(
         steps = check(meter.meter, meter.model(network), yardstick, chosen, pairs)
         done = tuple(track(steps, "measuring", pairs, console=Console(stderr=True), transient=True, disable=as_json))
         result = Check(done, grade.value)
-        if grade is GradeName.SEARCH and result.abs_log_ratios:
+        if grade is GradeName.SEARCH and result.status != "unstable":  # a bad moment is not what the device is like
             keep_check(result, meter.meter.device, yardstick, time.time())
     if as_json:
         p95 = result.p95_abs_log_ratio if result.abs_log_ratios else None

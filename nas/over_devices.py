@@ -75,6 +75,21 @@ class DeviceObjectives:
             return statistics.fmean(rewards)
         return self.first.reward(accuracy, self.latency(latencies).latency_ms)
 
+    def spread(self, accuracies: Sequence[float], latencies: Sequence[Mapping[str, Latency]]) -> float:
+        """Share of accuracy in the variance of the rewards of some networks; see `Objective.spread`."""
+        if self.how != "each" or len(self.by_device) == 1:
+            equivalents_ms = [self.latency(found).latency_ms for found in latencies]
+            return self.first.spread(list(accuracies), equivalents_ms)[0]
+        # Rewards are accuracy times (or plus) the mean of the devices' latency terms: the objective of one device with
+        # target 1 and slope 1 whose latency is 1 / term (or 1 - term).
+        terms = [
+            statistics.fmean(o.latency_term(found[n].latency_ms) for n, o in self.by_device.items())
+            for found in latencies
+        ]
+        power = self.first.form == "power"
+        plain = Objective(target_ms=1.0, form=self.first.form, alpha=-1.0, beta=-1.0)
+        return plain.spread(list(accuracies), [1 / term if power else 1 - term for term in terms])[0]
+
     def _combined(self, found: Sequence[Latency]) -> Latency:
         targets_ms = [objective.target_ms for objective in self.by_device.values()]
         target_ms = targets_ms[0]

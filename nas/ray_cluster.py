@@ -70,7 +70,10 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
         # "local", not None: that would join whatever cluster `ray start` has left on this machine
         context = ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError) as error:
-        raise UserError(f"--ray-address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"--ray-address {address}: no Ray cluster there, or one that asks for a token "
+            f"({str(error).splitlines()[0]}); for the latter set RAY_AUTH_MODE=token"
+        ) from None
     try:
         url = context.dashboard_url
         yield Cluster(f"http://{url}" if url else None, started_here=address is None)

@@ -178,10 +178,15 @@ class RunRecord:
         """Successful trials with a latency, each network once."""
         return [t for t in self.trials if t.status == "ok" and t.latency_ms is not None and t.repeat_of is None]
 
+    def _latencies(self, trial: Trial) -> Mapping[str, Latency]:
+        """Device name -> latency of a successful trial."""
+        assert trial.latency is not None
+        return trial.device_latencies or {self.devices[0]: trial.latency}
+
     @cached_property
     def sources(self) -> str:
         """Where the networks' latencies came from, in words."""
-        latencies = [x for t in self.networks for x in (t.device_latencies.values() or [t.latency]) if x]
+        latencies = [latency for trial in self.networks for latency in self._latencies(trial).values()]
         sources = Counter(x.source for x in latencies)
         found = []
         if measured := sources["measured"]:
@@ -238,7 +243,7 @@ class RunRecord:
         """Where differences in reward came from."""
         ranked = sorted(self.networks, key=lambda t: -t.reward)
         shares = [
-            self.objective.spread([t.accuracy or 0.0 for t in part], [t.latency_ms or math.inf for t in part])[0]
+            self.objectives.spread([t.accuracy or 0.0 for t in part], [self._latencies(t) for t in part])
             for part in (ranked, ranked[: len(ranked) // 2])
         ]
         return Spread(shares[0], len(ranked), shares[1])

@@ -63,17 +63,24 @@ def front_table(record: RunRecord) -> TextTable:
 
 
 def final_table(record: RunRecord) -> TextTable:
-    """The final comparison: the winner and the published networks."""
+    """The final comparison: the winner and the published networks; with several devices, latencies on each at the end."""
     winner = record.final_winner
     yardstick = measured(winner) if winner else None
+    devices = list(record.by_device)
     rows = []
     for finalist in record.finalists:
         latency = measured(finalist)
         low, high = finalist.accuracy_interval
         ratio = f"{latency.latency_ms / yardstick.latency_ms:.2f}" if latency and yardstick else "-"
         accuracy = f"{percent(finalist.accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
-        rows.append(
-            (finalist.name, accuracy, latency_text(latency), ratio, millions(finalist.macs), millions(finalist.params))
-        )
-    headings = ("network", "test accuracy", "latency", "x winner", "MACs", "params")
-    return TextTable(headings, tuple(rows))
+        cells = [
+            finalist.name,
+            accuracy,
+            latency_text(latency),
+            ratio,
+            millions(finalist.macs),
+            millions(finalist.params),
+        ]
+        rows.append((*cells, *(latency_text(finalist.measured_on(device)) for device in devices)))
+    headings = ["network", "test accuracy", "latency", "x winner", "MACs", "params"]
+    return TextTable((*headings, *(f"on {device}" for device in devices)), tuple(rows))

@@ -25,7 +25,7 @@ from nas.errors import UserError
 from nas.evaluator import Evaluator, RecordedEvaluator, check_recorded_run
 from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export, train_finalists
 from nas.images import Images
-from nas.latency_check import absolute, check_latency, resolved_latency
+from nas.latency_check import absolute, check_latency, check_table, resolved_latency
 from nas.network import resolve_network
 from nas.objective import Target
 from nas.over_devices import DeviceObjectives, objectives_told
@@ -71,13 +71,18 @@ def check(config: Config) -> None:
 
 
 def resolved(config: Config, images: Images | None) -> Config:
-    """`config` complete: this machine's concurrency and devices, the data's classes, paths that hold in any folder."""
+    """`config` complete: this machine's concurrency and devices, the data's classes, paths that hold in any folder.
+
+    Raises:
+        UserError: the table is of networks with other classes than the data's.
+    """
     concurrency = config.concurrency or max(1, _num_cpus() // config.cpus_per_trial)
     gpus = config.gpus_per_trial
     if gpus is None:  # Ray hides CUDA devices from actors that ask for none
         gpus = min(1.0, torch.cuda.device_count() / concurrency)
     num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
     latency = resolved_latency(config.latency).model_copy(update={"num_classes": num_classes})
+    check_table(latency)  # now that the classes are known
     evaluator = config.evaluator.model_copy(update={"run": absolute(config.evaluator.run)})
     source = config.data.source if config.data.source == "digits" else absolute(config.data.source)
     sections = {"latency": latency, "evaluator": evaluator, "data": config.data.model_copy(update={"source": source})}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +34,23 @@ def _folder(given: Path | None) -> Path:
     return given or default_folder()
 
 
+@contextlib.contextmanager
+def _state(given: Path | None, *, new: bool = False) -> Iterator[sqlite3.Connection]:
+    """A transaction on the state, of a folder that a server or a token has made before, unless `new`."""
+    from nas.devices.database import FILE_NAME, Database
+
+    folder = _folder(given)
+    if not new and not (folder / FILE_NAME).is_file():
+        raise UserError(
+            f"{folder}: no device state there; give the server's --dir, or begin with: nas device token add"
+        )
+    try:
+        with Database(folder) as database, database.transaction() as db:
+            yield db
+    except sqlite3.Error as error:
+        raise UserError(f"{folder / FILE_NAME}: {error}") from None
+
+
 @device_app.command("serve")
 def device_serve(
     folder: Dir = None,
@@ -41,13 +61,13 @@ def device_serve(
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond this machine without TLS.")] = False,
 ) -> None:
     """Give jobs to devices until stopped. State is kept: start it again and it goes on where it was."""
-    from nas.devices.serve import check_address, default_yardstick, run, service
+    from nas.devices.serve import check_address, default_yardstick, listen, run, service
 
     check_address(host, cert, key, insecure=insecure)
-    with service(_folder(folder), default_yardstick()) as opened:
+    with listen(host, port) as listening, service(_folder(folder), default_yardstick()) as opened:
         scheme = "http" if cert is None else "https"
         print(f"serving devices on {scheme}://{host}:{port}, state in {_folder(folder)}", flush=True)
-        run(opened, host, port, cert, key)
+        run(opened, listening, cert, key)
 
 
 @token_app.command("add")
@@ -59,10 +79,9 @@ def token_add(
     folder: Dir = None,
 ) -> None:
     """Make a token and print it, once: the server keeps only its checksum."""
-    from nas.devices.database import Database
     from nas.devices.tokens import add_token
 
-    with Database(_folder(folder)) as database, database.transaction() as db:
+    with _state(folder, new=True) as db:
         text = add_token(db, name, pool, role, time.time())
         if out is not None:
             _write_secret(out, text)
@@ -80,10 +99,9 @@ def _write_secret(path: Path, text: str) -> None:
 @token_app.command("list")
 def token_list(as_json: Json = False, folder: Dir = None) -> None:
     """All tokens, without their text."""
-    from nas.devices.database import Database
     from nas.devices.tokens import tokens
 
-    with Database(_folder(folder)) as database, database.transaction() as db:
+    with _state(folder) as db:
         found = tokens(db)
     if as_json:
         keys = ("name", "pool", "role", "created_at", "revoked_at")
@@ -98,10 +116,9 @@ def token_list(as_json: Json = False, folder: Dir = None) -> None:
 @token_app.command("revoke")
 def token_revoke(name: Annotated[str, typer.Argument(metavar="NAME")], folder: Dir = None) -> None:
     """Make a token worthless, at once and for good."""
-    from nas.devices.database import Database
     from nas.devices.tokens import revoke_token
 
-    with Database(_folder(folder)) as database, database.transaction() as db:
+    with _state(folder) as db:
         revoke_token(db, name, time.time())
 
 
@@ -115,7 +132,7 @@ def device_list(
     folder: Dir = None,
 ) -> None:
     """Who is there, what they are, what they do."""
-    from nas.devices.listing import device_table
+    from nas.devices.listing import device_rows, device_table
 
     if (server is None) != (token_file is None):
         raise UserError("--server and --token-file belong together")
@@ -124,7 +141,8 @@ def device_list(
     if server is not None and token_file is not None:
         rows = _rows_of_server(server, token_file, ca_file, insecure)
     else:
-        rows = _rows_of_folder(_folder(folder))
+        with _state(folder) as db:
+            rows = device_rows(db, time.time())
     if as_json:
         _print_json(rows)
     else:
@@ -138,47 +156,38 @@ def device_forget(
     folder: Dir = None,
 ) -> None:
     """Drop a device and its frozen times, so that it is calibrated anew when it next asks for work."""
-    from nas.devices.database import Database
     from nas.devices.records import forget_device
 
-    with Database(_folder(folder)) as database, database.transaction() as db:
+    with _state(folder) as db:
         if not forget_device(db, pool, name):
             raise UserError(f"no device {name!r} in pool {pool!r}; see: nas device list")
-
-
-def _rows_of_folder(folder: Path) -> list[dict[str, Any]]:
-    from nas.devices.database import FILE_NAME, Database
-    from nas.devices.listing import device_rows
-
-    if not (folder / FILE_NAME).is_file():
-        raise UserError(f"{folder}: no server has run there; start one with: nas device serve")
-    with Database(folder) as database, database.transaction() as db:
-        return device_rows(db, time.time())
 
 
 def _rows_of_server(server: str, token_file: Path, ca_file: Path | None, insecure: bool) -> list[dict[str, Any]]:
     import httpx
 
-    from latency.agent import read_token
+    from latency.agent import check_private, read_token
     from latency.agent_client import AgentError, check_server, tls_context
 
     try:
         check_server(server, insecure=insecure)
+        check_private(token_file)
         token, verify = read_token(token_file), tls_context(server, ca_file)
         headers = {"Authorization": f"Bearer {token}"}
         answer = httpx.get(f"{server.rstrip('/')}/v1/devices", headers=headers, verify=verify, trust_env=False)
     except (ValueError, AgentError) as error:
         raise UserError(str(error)) from None
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise UserError(f"{server}: no answer ({error}); is `nas device serve` running there?") from None
     try:
         document = answer.json()
     except ValueError:
-        raise UserError(f"{server}: answers {answer.status_code} and no JSON; is it a device server?") from None
-    if answer.is_error:
-        raise UserError(f"{server}: {document.get('detail', answer.status_code)}")
-    rows: list[dict[str, Any]] = document
-    return rows
+        document = None
+    if answer.is_error and isinstance(document, dict) and "detail" in document:
+        raise UserError(f"{server}: {document['detail']}")
+    if answer.is_error or not isinstance(document, list):
+        raise UserError(f"{server}: answers {answer.status_code}, and no list of devices; is it a device server?")
+    return document
 
 
 def _date(seconds: float | None) -> str:

@@ -1,11 +1,11 @@
 """Who does which job: the queue, the leases, and when a device is checked. Knows no HTTP.
 
-Every public method of `Dispatcher` is one transaction, or one and a sweep before it.
+Every public method of `Dispatcher` is one transaction, or one and a sweep before it. What is kept in memory beside it
+(leases, presence) changes after the commit: a full disk may undo the transaction, and both must tell the same.
 """
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 import threading
 import time
@@ -13,20 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from latency.device_info import DeviceInfo
+from nas.devices.analysis import MalformedReportError
+from nas.devices.assignment import next_job, others
 from nas.devices.database import Database
 from nas.devices.leases import AttemptKey, Leases
-from nas.devices.messages import JobRequest, Joining, Report, Speaker, measure_request
+from nas.devices.messages import JobRequest, Joining, Report, Speaker
 from nas.devices.model_store import ModelStore
 from nas.devices.presence import Presence
 from nas.devices.records import (
-    SPENT,
     Attempt,
     Device,
     Job,
     add_job,
     attempts,
     begin_attempt,
-    devices,
+    count_devices,
+    drop_jobs_ended_before,
     end_attempt,
     end_job,
     find_device,
@@ -35,13 +37,15 @@ from nas.devices.records import (
     held_by,
     open_jobs,
     put_device,
-    queued_jobs,
     update_device,
 )
-from nas.devices.settlement import Held, MalformedReportError, Policy, retry_or_give_up, settle
+from nas.devices.settlement import Held, Policy, retry_or_give_up, settle
 
 KEEP_ENDED_JOBS_S = 30 * 86400.0
 """Ended jobs, with their raw samples, are dropped after this long when a server starts."""
+
+MAX_DEVICES = 1000
+"""In a pool; a token could make up names without end."""
 
 
 class RefusedError(Exception):
@@ -99,10 +103,7 @@ class Dispatcher:
         with database.transaction() as db:
             for attempt in held_attempts(db):  # an earlier server's; their agents shall have time to come back
                 self._leases.arm((attempt.job, attempt.number), anew=False)
-            ended = "(SELECT id FROM jobs WHERE ended_at < ?)"
-            oldest = (self._now() - KEEP_ENDED_JOBS_S,)
-            db.execute(f"DELETE FROM attempts WHERE job IN {ended}", oldest)
-            db.execute("DELETE FROM jobs WHERE ended_at < ?", oldest)
+            drop_jobs_ended_before(db, self._now() - KEEP_ENDED_JOBS_S)
 
     @property
     def lease_term_s(self) -> float:
@@ -113,21 +114,29 @@ class Dispatcher:
         """A device begins, or begins again: it is checked before it gets a job.
 
         Raises:
-            RefusedError: its description is of another version.
+            RefusedError: its description is of another version (422), or the pool is full (409).
         """
         try:
             platform = DeviceInfo.from_dict(joining.device).key
         except (TypeError, ValueError) as error:
             raise RefusedError(422, f"device: {error}; install the same version of this program on both") from None
-        with self._one_caller, self._database.transaction() as db:
-            known = find_device(db, pool, joining.name)
-            if known is None or known.platform != platform:
-                put_device(db, pool, joining, platform, self._now())
-            else:
-                update_device(db, known, instance=joining.instance, core=joining.core, check_due=1, seen_at=self._now())
-            if known is not None and known.instance != joining.instance:
-                for attempt in held_by(db, known):
+        with self._one_caller:
+            lost: list[Attempt] = []
+            with self._database.transaction() as db:
+                known = find_device(db, pool, joining.name)
+                if known is None and count_devices(db, pool) >= MAX_DEVICES:
+                    raise RefusedError(409, f"pool {pool!r} has {MAX_DEVICES} devices; drop some: nas device forget")
+                if known is None or known.platform != platform:
+                    put_device(db, pool, joining, platform, self._now())
+                else:
+                    now = self._now()
+                    update_device(db, known, instance=joining.instance, core=joining.core, check_due=1, seen_at=now)
+                if known is not None and known.instance != joining.instance:
+                    lost = held_by(db, known)
+                for attempt in lost:
                     self._lose(db, attempt, "its agent was started again")
+            for attempt in lost:
+                self._leases.drop((attempt.job, attempt.number))
             self._presence.joined(pool, joining.name)
 
     def lease(self, pool: str, speaker: Speaker) -> Lease | None:
@@ -137,16 +146,17 @@ class Dispatcher:
             RefusedError: the device is unknown (404), or another agent has its name (409).
         """
         self.sweep()
-        with self._one_caller, self._database.transaction() as db:
-            device = self._heard(db, pool, speaker)
-            for attempt in held_by(db, device):  # the answer that told it of this job was lost on the way
-                job = find_job(db, attempt.job)
-                assert job is not None
-                return Lease(job, attempt)
-            job = self._next_job(db, device)
-            if job is None:
-                return None
-            attempt = begin_attempt(db, job, device, self._now())
+        with self._one_caller:
+            with self._database.transaction() as db:
+                device = self._heard(db, pool, speaker)
+                for attempt in held_by(db, device):  # the answer that told it of this job was lost on the way
+                    job = find_job(db, attempt.job)
+                    assert job is not None
+                    return Lease(job, attempt)
+                job = next_job(db, device, self._presence, self._policy, self._now())
+                if job is None:
+                    return None
+                attempt = begin_attempt(db, job, device, self._now())
             self._leases.arm((job.id, attempt.number))
             return Lease(job, attempt)
 
@@ -175,39 +185,43 @@ class Dispatcher:
             RefusedError: it does not fit (422), no such attempt (404), or as `lease`.
         """
         self.sweep()
-        with self._one_caller, self._database.transaction() as db:
-            self._heard(db, pool, speaker)
-            held = self._held(db, pool, speaker, key)
-            if held.attempt.state not in ("leased", "expired"):
-                return "repeated"
-            elapsed_s = self._leases.elapsed_s(key)
-            if not held.job.open:
-                end_attempt(db, held.attempt, "late", held.attempt.note, self._now())
-                answer = "late"
-            else:
-                try:
-                    answer = settle(
-                        db,
-                        held,
-                        report,
-                        elapsed_s=elapsed_s,
-                        second_opinion=self._others(db, held.job, held.device),
-                        policy=self._policy,
-                        now=self._now(),
-                    )
-                except MalformedReportError as error:
-                    raise RefusedError(422, str(error)) from None
+        with self._one_caller:
+            with self._database.transaction() as db:
+                self._heard(db, pool, speaker)
+                held = self._held(db, pool, speaker, key)
+                if held.attempt.state not in ("leased", "expired"):
+                    return "repeated"
+                answer = self._settled(db, held, report, self._leases.elapsed_s(key))
             self._leases.drop(key)
             if held.job.check_of is not None:
                 self._presence.checked(pool, speaker.name)
             return answer
 
+    def _settled(self, db: sqlite3.Connection, held: Held, report: Report, elapsed_s: float | None) -> str:
+        if not held.job.open:
+            end_attempt(db, held.attempt, "late", held.attempt.note, self._now())
+            return "late"
+        try:
+            return settle(
+                db,
+                held,
+                report,
+                elapsed_s=elapsed_s,
+                second_opinion=others(db, held.job, held.device, self._presence),
+                policy=self._policy,
+                now=self._now(),
+            )
+        except MalformedReportError as error:
+            raise RefusedError(422, str(error)) from None
+
     def submit(self, pool: str, job_id: str, request: JobRequest) -> None:
         """Queue a client's job; the same id again changes nothing.
 
         Raises:
-            RefusedError: models are missing (404), or the id means another job (409).
+            RefusedError: models are missing (404), the id means another job (409), or the request cannot be stored (422).
         """
+        if not request.survives_storage:
+            raise RefusedError(422, "the job has figures that JSON cannot hold (NaN, infinity)")
         with self._one_caller:
             with self._database.transaction() as db:
                 known = find_job(db, job_id)
@@ -218,7 +232,7 @@ class Dispatcher:
                 if missing := self._models.missing(db, request.models):
                     raise RefusedError(404, "models must be uploaded first", missing)
                 add_job(db, job_id, pool, request, self._now())
-            self._models.make_room(self._models_in_use())
+            self.make_room()
 
     def job(self, pool: str, job_id: str) -> Job:
         """A job as it stands.
@@ -249,6 +263,13 @@ class Dispatcher:
         with self._one_caller, self._database.transaction() as db:
             return any(sha256 in job.request.models for job in open_jobs(db) if job.pool == pool)
 
+    def make_room(self) -> None:
+        """Drop models that no open job needs, where they have become too many; to be called after each upload."""
+        with self._one_caller:
+            with self._database.transaction() as db:
+                used = {sha256 for job in open_jobs(db) for sha256 in job.request.models}
+            self._models.make_room(used | {self._policy.yardstick})
+
     def sweep(self) -> bool:
         """End the leases that have expired; whether there were any. To be called more often than twice a term."""
         with self._one_caller:
@@ -260,12 +281,12 @@ class Dispatcher:
                     attempt = attempts(db, job_id)[number - 1]
                     if attempt.state == "leased":
                         self._lose(db, attempt, f"no sign of life for {self._leases.term_s:g} s")
-                    self._leases.drop((job_id, number))
+            for key in expired:
+                self._leases.drop(key)
             return True
 
     def _lose(self, db: sqlite3.Connection, attempt: Attempt, note: str) -> None:
         end_attempt(db, attempt, "expired", note, self._now())
-        self._leases.drop((attempt.job, attempt.number))
         device, job = find_device(db, attempt.pool, attempt.device), find_job(db, attempt.job)
         if device is not None:
             update_device(db, device, check_due=1)
@@ -292,37 +313,3 @@ class Dispatcher:
         if (attempt.pool, attempt.device) != (pool, speaker.name):
             raise RefusedError(403, f"attempt {number} at job {job_id} is not of {speaker.name!r} of pool {pool!r}")
         return Held(job, attempt, device)
-
-    def _next_job(self, db: sqlite3.Connection, device: Device) -> Job | None:
-        if self._presence.check_due(device):
-            yardstick = self._policy.yardstick
-            request = measure_request(yardstick, yardstick, self._policy.check_settings)
-            job_id = secrets.token_hex(16)
-            add_job(db, job_id, device.pool, request, self._now(), check_of=device.name)
-            return find_job(db, job_id)
-        if device.standing != "trusted":
-            return None
-        for job in queued_jobs(db, device.pool, device.platform):
-            if device.name not in _spent_on(db, job) or not self._others(db, job, device):
-                return job
-        return None
-
-    def _others(self, db: sqlite3.Connection, job: Job, device: Device) -> bool:
-        """Whether a device that has not spent an attempt at `job` is here to do it instead of `device`."""
-        spent_on = _spent_on(db, job)
-        return any(
-            other.name not in (device.name, *spent_on)
-            and other.standing == "trusted"
-            and job.platform in (None, other.platform)
-            and self._presence.online(other)
-            for other in devices(db, device.pool)
-        )
-
-    def _models_in_use(self) -> set[str]:
-        with self._database.transaction() as db:
-            used = {sha256 for job in open_jobs(db) for sha256 in job.request.models}
-        return used | {self._policy.yardstick}
-
-
-def _spent_on(db: sqlite3.Connection, job: Job) -> set[str]:
-    return {attempt.device for attempt in attempts(db, job.id) if attempt.state in SPENT}

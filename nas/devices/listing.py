@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from nas.devices.presence import OFFLINE_AFTER_S
 from nas.devices.records import Device, devices, find_job, held_attempts
@@ -51,5 +52,11 @@ def device_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         info = row["device"]
         hardware = (info["cpu"], info["num_cores"], info["onnxruntime"], info["system"])
-        table.add_row(row["pool"], row["name"], *map(str, hardware), row["platform"], row["doing"])
+        texts = (row["pool"], row["name"], *map(str, hardware), row["platform"], row["doing"])
+        table.add_row(*map(_plain, texts))
     return table
+
+
+def _plain(text: str) -> Text:
+    """As it stands: brackets are no markup, and what devices say of themselves moves no cursor."""
+    return Text("".join(letter if letter.isprintable() else " " for letter in text))

@@ -6,6 +6,7 @@ an older side would misunderstand.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -16,6 +17,12 @@ from latency.meter import MeterSettings
 
 MAX_JSON_BYTES = 16_000_000
 """Largest JSON document; a long measurement's raw pairs are a tenth of a megabyte."""
+
+MAX_PAIRS = 4000
+"""Most pairs of a measurement: the estimator's time and memory grow with the square; a minute's measurement has 2000."""
+
+_LONGEST_TEXT = 1000
+_LARGEST_FIGURE = 1e12
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -36,8 +43,8 @@ class Joining(Message):
     pool: str
     name: Name
     instance: JobId
-    core: int | None
-    device: dict[str, Any]
+    core: Annotated[int, Field(ge=0, le=1_000_000)] | None
+    device: Annotated[dict[str, int | float | str], Field(max_length=50)]
 
     @field_validator("protocol")
     @classmethod
@@ -45,6 +52,17 @@ class Joining(Message):
         if protocol != PROTOCOL:
             raise ValueError(f"protocol {protocol}, the server speaks {PROTOCOL}: install the same version on both")
         return protocol
+
+    @field_validator("device")
+    @classmethod
+    def _printable(cls, device: dict[str, int | float | str]) -> dict[str, int | float | str]:
+        """What people will read in lists: nothing that moves their terminal's cursor, and no NaN, which JSON lacks."""
+        for name, value in device.items():
+            if isinstance(value, str) and not (len(value) <= _LONGEST_TEXT and value.isprintable()):
+                raise ValueError(f"{name} must be printable and of at most {_LONGEST_TEXT} characters")
+            if not isinstance(value, str) and not -_LARGEST_FIGURE <= value <= _LARGEST_FIGURE:
+                raise ValueError(f"{name} {value} is no figure of a device")
+        return device
 
 
 class Speaker(Message):
@@ -106,11 +124,25 @@ class JobRequest(Message):
         missing = [name for name in needed[self.kind] if getattr(self, name) is None]
         if missing:
             raise ValueError(f"a job of kind {self.kind} needs {', '.join(missing)}")
+        settings = self.meter_settings
+        pairs = (settings.budget_s + settings.session_s) / (2 * min(settings.block_s, settings.max_block_s))
+        if pairs > MAX_PAIRS:
+            raise ValueError(
+                f"settings: about {pairs:.0f} pairs of blocks, at most {MAX_PAIRS} are taken; lower budget_s or raise block_s"
+            )
 
     @property
     def models(self) -> list[str]:
         """Checksums of the models that it needs."""
         return [sha256 for sha256 in (self.candidate, self.reference) if sha256 is not None]
+
+    @property
+    def survives_storage(self) -> bool:
+        """Whether it is the same when it is read back; one that is not would stop whoever reads the queue."""
+        try:
+            return JobRequest.model_validate_json(self.model_dump_json()) == self
+        except ValueError:
+            return False
 
     @property
     def meter_settings(self) -> MeterSettings:
@@ -142,6 +174,10 @@ class Report(Message):
                 raise ValueError(f"a report of kind {self.kind} needs an answer")
         elif not self.reason:
             raise ValueError(f"a report of kind {self.kind} needs a reason")
+        try:
+            json.dumps(self.answer, allow_nan=False, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"answer: cannot be told to the client ({error})") from None
 
 
 class Reporting(Speaker):

@@ -40,7 +40,7 @@ class _RefusedError(Exception):
             body = answer.json()
             detail, self.missing = str(body["detail"]), list(body.get("missing", []))
         except (ValueError, KeyError, TypeError, AttributeError):
-            detail, self.missing = answer.text[:200], []
+            detail, self.missing = " ".join(answer.text[:1000].split())[:200], []
         super().__init__(detail)
         self.status = answer.status_code
 
@@ -202,7 +202,7 @@ class RemoteMeter:
         self._submit(job_id, request, models, deadline)
         while (left_s := deadline - self._clock()) > 0:
             wait_s = f"{min(_POLL_S, left_s):.3f}"
-            job = self._ask(deadline, "GET", f"/jobs/{job_id}", params={"wait_s": wait_s}).json()
+            job = self._job(deadline, job_id, wait_s)
             if job["state"] == "done":
                 outcome: dict[str, Any] = job["outcome"]
                 if outcome["kind"] == "error":
@@ -214,6 +214,21 @@ class RemoteMeter:
         raise MeasuringError(
             f"no device of pool {self._pool!r} answered within {self._wait_s:g} s; see: nas device list"
         )
+
+    def _job(self, deadline: float, job_id: str, wait_s: str) -> dict[str, Any]:
+        """How the job stands, when it has ended or after `wait_s`."""
+        try:
+            answer = self._ask(deadline, "GET", f"/jobs/{job_id}", params={"wait_s": wait_s})
+            job: dict[str, Any] = answer.json()
+            if not {"state", "outcome"} <= job.keys():
+                raise ValueError
+        except _RefusedError as error:  # its state was moved away, say
+            raise MeasuringError(f"{self._server}: {error}") from error
+        except (ValueError, AttributeError):
+            raise MeasuringError(
+                f"{self._server}: answers {answer.status_code} and not as a device server does; is it the right address?"
+            ) from None
+        return job
 
     def _submit(self, job_id: str, request: JobRequest, models: Mapping[str, bytes], deadline: float) -> None:
         body = request.model_dump(mode="json")
@@ -247,14 +262,14 @@ class RemoteMeter:
             UserError: it refuses the token.
         """
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((httpx.TransportError, _BusyError)),
+            retry=tenacity.retry_if_exception_type((httpx.RequestError, _BusyError)),
             wait=tenacity.wait_exponential(multiplier=0.2, max=5.0) + tenacity.wait_random(0, 0.2),
             stop=lambda _: self._clock() >= deadline,
             reraise=True,
         )
         try:
             answer: httpx.Response = retry(self._request, method, path, **fields)
-        except (httpx.TransportError, _BusyError) as error:
+        except (httpx.RequestError, _BusyError) as error:
             reason = str(error) or type(error).__name__
             raise MeasuringError(f"{self._server}: no answer within {self._wait_s:g} s ({reason})") from error
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -273,7 +288,7 @@ class RemoteMeter:
         """Best effort: a job that stays queued costs a device some seconds, no more."""
         try:
             self._http.delete(f"/jobs/{job_id}")
-        except httpx.TransportError:
+        except httpx.RequestError:
             return
 
 

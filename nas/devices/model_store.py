@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -60,7 +61,7 @@ class ModelStore:
                 found = await _write(chunks, file)
             if found != sha256:
                 raise ModelRefusedError(f"the bytes sum to {found}, announced as {sha256}: damaged on the way")
-            self._accept(part, sha256)
+            await asyncio.to_thread(self._accept, part, sha256)  # to check 64 MB takes longer than heartbeats may wait
         finally:
             part.unlink(missing_ok=True)
 

@@ -16,11 +16,13 @@ Standing = Literal["new", "trusted", "quarantined"]
 """new: has yet to pass its first check; trusted: gets jobs; quarantined: gets checks only."""
 
 JobState = Literal["queued", "leased", "done", "cancelled"]
-AttemptState = Literal["leased", "done", "crashed", "expired", "fault", "refused", "released", "late"]
-"""expired: no heartbeat; fault: the device could not; refused: not believed; released: the agent was stopped; late: told
-after the job had ended."""
+AttemptState = Literal[
+    "leased", "done", "crashed", "expired", "fault", "refused", "too_slow", "too_fast", "released", "late"
+]
+"""expired: no heartbeat; fault: the device could not; refused: not believed; too_slow, too_fast: a ratio that a second
+device must confirm; released: the agent was stopped; late: told after the job had ended."""
 
-SPENT: tuple[AttemptState, ...] = ("crashed", "expired", "fault", "refused")
+SPENT: tuple[AttemptState, ...] = ("crashed", "expired", "fault", "refused", "too_slow", "too_fast")
 """Attempts that count: a job is given up after some of them, and goes to another device first."""
 
 
@@ -115,6 +117,11 @@ def devices(db: sqlite3.Connection, pool: str | None = None) -> list[Device]:
     return [_device(row) for row in rows]
 
 
+def count_devices(db: sqlite3.Connection, pool: str) -> int:
+    """How many devices `pool` has."""
+    return int(db.execute("SELECT count(*) FROM devices WHERE pool = ?", (pool,)).fetchone()[0])
+
+
 def put_device(db: sqlite3.Connection, pool: str, joining: Joining, platform: str, now: float) -> None:
     """A device new to us, or changed: its frozen times were another platform's, and it has yet to pass a check."""
     db.execute("DELETE FROM calibrations WHERE pool = ? AND device = ?", (pool, joining.name))
@@ -187,6 +194,12 @@ def end_job(
     """It is over, with this outcome."""
     text = None if outcome is None else json.dumps(outcome, allow_nan=False)
     db.execute("UPDATE jobs SET state = ?, outcome = ?, ended_at = ? WHERE id = ?", (state, text, now, job.id))
+
+
+def drop_jobs_ended_before(db: sqlite3.Connection, oldest: float) -> None:
+    """Delete the jobs that ended before `oldest`, in seconds since 1970, with their attempts."""
+    db.execute("DELETE FROM attempts WHERE job IN (SELECT id FROM jobs WHERE ended_at < ?)", (oldest,))
+    db.execute("DELETE FROM jobs WHERE ended_at < ?", (oldest,))
 
 
 def set_job_state(db: sqlite3.Connection, job_id: str, state: JobState) -> None:

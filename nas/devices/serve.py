@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import sqlite3
 import ssl
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import uvicorn
@@ -24,6 +27,7 @@ DEFAULT_PORT = 8470
 MAX_MODEL_STORE_BYTES = 2_000_000_000
 """Of all models together; the least recently used ones go, and come again when a client needs them."""
 
+_LOCK_NAME = "server.lock"
 _YARDSTICK = "mobilenet_v3_small"
 _YARDSTICK_RESOLUTION = 224
 
@@ -60,47 +64,94 @@ def check_address(host: str, cert: Path | None, key: Path | None, *, insecure: b
             )
         return
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            cert,
+            key,
+            password="",  # else a key with a passphrase would ask for it, on a terminal that may not be there
+        )
     except OSError as error:  # SSLError is one
-        raise UserError(f"--cert {cert} --key {key}: {error}") from None
+        raise UserError(f"--cert {cert} --key {key}: {error}; both must be PEM files, without a passphrase") from None
 
 
 @contextlib.contextmanager
 def service(
     folder: Path, yardstick: bytes, *, policy_trust: Trust | None = None, lease_term_s: float = 60.0, **policy: object
 ) -> Iterator[Service]:
-    """The state in `folder`, open; `policy` as the fields of `Policy`."""
-    with Database(folder) as database:
-        models = ModelStore(folder, database, time.time, MAX_MODEL_STORE_BYTES)
-        rules = Policy(yardstick=models.add(yardstick), trust=policy_trust or Trust(), **policy)  # type: ignore[arg-type]
-        yield Service(database, models, Dispatcher(database, models, rules, lease_term_s=lease_term_s), Bell())
-
-
-def run(opened: Service, host: str, port: int, cert: Path | None = None, key: Path | None = None) -> None:
-    """Answer until the process is told to stop.
+    """The state in `folder`, open; `policy` as the fields of `Policy`.
 
     Raises:
-        UserError: the port is taken, or not ours to take.
+        UserError: another server uses the folder, or it cannot be written.
     """
+    with Database(folder) as database, _alone_in(folder):
+        opened = _opened(folder, database, yardstick, policy_trust or Trust(), lease_term_s, policy)
+        yield opened
+
+
+def _opened(
+    folder: Path, database: Database, yardstick: bytes, trust: Trust, lease_term_s: float, policy: Mapping[str, object]
+) -> Service:
+    try:
+        models = ModelStore(folder, database, time.time, MAX_MODEL_STORE_BYTES)
+        rules = Policy(yardstick=models.add(yardstick), trust=trust, **policy)  # type: ignore[arg-type]
+        return Service(database, models, Dispatcher(database, models, rules, lease_term_s=lease_term_s), Bell())
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{folder}: cannot keep device state there ({error}); choose another with --dir") from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections; for `run`.
+
+    Raises:
+        UserError: the address is taken, not this machine's, or not known.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = str(error.strerror or error).partition(" (while attempting")[0]  # which repeats the address
+        raise UserError(f"--host {host} --port {port}: cannot listen there: {reason}") from None
+
+
+def run(opened: Service, listening: socket.socket, cert: Path | None = None, key: Path | None = None) -> None:
+    """Answer those who come to `listening` until the process is told to stop."""
     config = uvicorn.Config(
         create_app(opened),
-        host=host,
-        port=port,
         ssl_certfile=None if cert is None else str(cert),
         ssl_keyfile=None if key is None else str(key),
         log_level="warning",
-        timeout_graceful_shutdown=2,  # long polls would hold it up for 25 s
+        timeout_graceful_shutdown=2,
         server_header=False,
     )
-    with _no_second_chance(host, port):
-        uvicorn.Server(config).run()
+    _Server(config, opened.bell).run([listening])
+
+
+class _Server(uvicorn.Server):
+    """One that lets waiting agents and clients go before it ends."""
+
+    def __init__(self, config: uvicorn.Config, bell: Bell) -> None:
+        super().__init__(config)
+        self._bell = bell
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, with the last ring before."""
+        self._bell.ring_last()
+        await super().shutdown(sockets)
 
 
 @contextlib.contextmanager
-def _no_second_chance(host: str, port: int) -> Iterator[None]:
-    try:
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: leases are in a server's memory, and a second one would end the first's.
+
+    On systems without flock (Windows) nothing is locked.
+    """
+    if sys.platform == "win32":
         yield
-    except SystemExit as stop:  # uvicorn's way of saying that it could not listen; it has logged why
-        if stop.code:
-            raise UserError(f"cannot listen on {host}:{port}; is another server running there?") from None
-        raise
+        return
+    import fcntl
+
+    with (folder / _LOCK_NAME).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: a server is running there already; stop it, or give another --dir") from None
+        yield

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from nas.devices.database import Database
-from nas.devices.dispatch import Dispatcher, Lease, RefusedError
+from nas.devices.dispatch import Dispatcher, Lease
+from nas.devices.gate import announced, doorkeeper, limit_json
 from nas.devices.listing import device_rows
-from nas.devices.messages import MAX_JSON_BYTES, Asking, JobRequest, Joining, Reporting, Speaker
-from nas.devices.model_check import MAX_MODEL_BYTES, ModelRefusedError
-from nas.devices.model_store import DiskFullError, ModelStore, ModelTooLargeError
-from nas.devices.tokens import Role, Token, find_token
+from nas.devices.messages import Asking, JobRequest, Joining, Reporting, Speaker
+from nas.devices.model_check import MAX_MODEL_BYTES
+from nas.devices.model_store import ModelStore
+from nas.devices.refusals import answer_refusals
+from nas.devices.tokens import Role, Token
 
 HEARTBEAT_S = 10.0
 LONG_POLL_S = 25.0
 
 _SHA256 = r"^[0-9a-f]{64}$"
-_MODEL_PATH = re.compile(r"/v1/models/[^/]*")
 
 Sha256Path = Annotated[str, Path(pattern=_SHA256)]
 JobPath = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -38,10 +38,21 @@ class Bell:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._last = False
 
     def listen(self) -> asyncio.Event:
         """What the next ring sets; take it before looking whether there is something, so that no ring is missed."""
         return self._event
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing more will change here, for the server ends."""
+        return self._last
+
+    def ring_last(self) -> None:
+        """The server ends: nobody shall wait any longer."""
+        self._last = True
+        self.ring()
 
     def ring(self) -> None:
         """Something has changed."""
@@ -70,14 +81,8 @@ Here = Annotated[Service, Depends(_service)]
 def _bearer(role: Role) -> Callable[..., Token]:
     """A dependency: the token of the request, which must have this role."""
 
-    def check(service: Here, authorization: Annotated[str, Header()] = "") -> Token:
-        scheme, _, text = authorization.partition(" ")
-        with service.database.transaction() as db:
-            token = find_token(db, text.strip()) if scheme.lower() == "bearer" else None
-        if token is None:
-            raise HTTPException(
-                401, "no valid token; make one with: nas device token add", {"WWW-Authenticate": "Bearer"}
-            )
+    def check(request: Request) -> Token:
+        token: Token = request.state.token  # `_doorkeeper` has let it in
         if token.revoked_at is not None:
             raise HTTPException(403, f"token {token.name!r} was revoked; make another with: nas device token add")
         if token.role != role:
@@ -120,7 +125,7 @@ async def lease(message: Asking, request: Request, token: DeviceToken, service: 
         found = await run_in_threadpool(service.dispatcher.lease, pool, message)
         if found is not None:
             return JSONResponse(_leased(found, service))
-        if not await _wait(changed, deadline):
+        if service.bell.last or not await _wait(changed, deadline):
             return Response(status_code=204)
 
 
@@ -152,9 +157,10 @@ def download(sha256: Sha256Path, token: DeviceToken, service: Here) -> FileRespo
 @clients_side.put("/models/{sha256}", status_code=204)
 async def upload(sha256: Sha256Path, request: Request, _: ClientToken, service: Here) -> None:
     """Store a model, once it has passed the check."""
-    if _announced(request.headers.get("content-length")) > MAX_MODEL_BYTES:
+    if announced(request.headers.get("content-length")) > MAX_MODEL_BYTES:
         raise HTTPException(413, f"model too large: at most {MAX_MODEL_BYTES} bytes are taken")
     await service.models.receive(sha256, request.stream())
+    await run_in_threadpool(service.dispatcher.make_room)
 
 
 @clients_side.put("/jobs/{job_id}", status_code=204)
@@ -173,7 +179,7 @@ async def job(
     while True:
         changed = service.bell.listen()
         found = await run_in_threadpool(service.dispatcher.job, token.pool, job_id)
-        if not found.open or not await _wait(changed, deadline):
+        if not found.open or service.bell.last or not await _wait(changed, deadline):
             return {"state": found.state, "outcome": found.outcome}
 
 
@@ -205,11 +211,9 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(devices_side)
     app.include_router(clients_side)
-    app.middleware("http")(_limit_json)
-    app.exception_handler(RefusedError)(_refused)
-    for kind, status in ((ModelRefusedError, 422), (ModelTooLargeError, 413), (DiskFullError, 507)):
-        app.exception_handler(kind)(_with_status(status))
-    app.exception_handler(sqlite3.OperationalError)(_database_trouble)
+    app.middleware("http")(limit_json)
+    app.middleware("http")(doorkeeper)  # the last is the first to be asked
+    answer_refusals(app)
     return app
 
 
@@ -219,7 +223,7 @@ async def _sweep(service: Service) -> None:
         try:
             if await run_in_threadpool(service.dispatcher.sweep):
                 service.bell.ring()
-        except sqlite3.OperationalError as error:  # a full disk may be mended; the next sweep finds the same leases
+        except sqlite3.Error as error:  # a full disk may be mended; the next sweep finds the same leases
             print(f"nas device serve: {error}", flush=True)
 
 
@@ -240,37 +244,3 @@ def _leased(found: Lease, service: Service) -> dict[str, Any]:
         sizes[sha256] = path.stat().st_size if path else 0
     request = found.job.request.model_dump(mode="json")
     return {"job": found.job.id, "attempt": found.attempt.number, "request": request, "model_bytes": sizes}
-
-
-def _announced(content_length: str | None) -> int:
-    return int(content_length) if content_length and content_length.isdecimal() else 0
-
-
-async def _limit_json(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse large documents by their announced size before they are read; models count themselves."""
-    if request.method in ("POST", "PUT") and not _MODEL_PATH.fullmatch(request.url.path):
-        length = request.headers.get("content-length")
-        if length is None:
-            return JSONResponse({"detail": "content-length is needed"}, 411)
-        if _announced(length) > MAX_JSON_BYTES:
-            return JSONResponse({"detail": f"at most {MAX_JSON_BYTES} bytes of JSON are taken"}, 413)
-    return await go_on(request)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)
-    return JSONResponse({"detail": str(error), "missing": error.missing or []}, error.status)
-
-
-def _with_status(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(_: Request, error: Exception) -> Response:
-        detail = error.strerror if isinstance(error, OSError) else str(error)
-        return JSONResponse({"detail": detail}, status)
-
-    return answer
-
-
-async def _database_trouble(_: Request, error: Exception) -> Response:
-    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    detail = "no room for the server's state on its disk" if full else f"the server's database: {error}"
-    return JSONResponse({"detail": detail}, 507 if full else 503)

@@ -7,10 +7,11 @@ import sqlite3
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from latency.measurement import Measurement
 from latency.meter import MeterSettings
+from nas.devices.analysis import MalformedReportError, analysed
 from nas.devices.messages import JobRequest, Report
 from nas.devices.records import (
     SPENT,
@@ -21,22 +22,19 @@ from nas.devices.records import (
     attempts,
     end_attempt,
     end_job,
+    find_device,
     freeze_ms,
     frozen_ms,
     peers_ms,
     set_job_state,
     update_device,
 )
-from nas.devices.trust import Trust, drifted, implausible, skewed
+from nas.devices.trust import Trust, drifted, extreme, implausible, skewed
 
 _ANSWERS = {"measure": "measurement", "trace": "trace", "describe": "device"}
+_EXTREMES: tuple[AttemptState, ...] = ("too_slow", "too_fast")
 _KILLED: tuple[AttemptState, ...] = ("crashed", "expired")
 _KILLS_THAT_POISON = 2
-_MAX_PAIRS = 4000  # the estimator's time and memory grow with the square; a minute's measurement has 2000
-
-
-class MalformedReportError(ValueError):
-    """A report that does not answer its job; the attempt goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,23 +120,32 @@ def _settle_measurement(
     policy: Policy,
     now: float,
 ) -> str:
-    found = _analysed(report.answer or {}, held.job.request)
+    found = analysed(report.answer or {}, held.job.request)
     if report.crashed and held.job.check_of is None:
         _settle_crash(db, held, found.reason or "no reason given", second_opinion, policy, now)
         return "accepted"
-    problem = None
     if found.status != "failed":
         expected_ms = _expected_ms(db, held)
         problem = implausible(found, held.job.request.meter_settings, expected_ms, elapsed_s, policy.trust)
-    end_attempt(db, held.attempt, "refused" if problem else "done", problem, now)
-    if problem:
-        quarantine(db, held.device, f"not believed: {problem}")
-        retry_or_give_up(db, held.job, policy, now)
-        return f"refused: {problem}"
+        side = extreme(found, policy.trust)
+        if side and not problem:
+            problem = (
+                f"implausible ratio {found.ratio:.3g}, outside [{policy.trust.min_ratio:g}, {policy.trust.max_ratio:g}]"
+            )
+            if held.job.check_of is None:
+                _settle_extreme(db, held, side, problem, second_opinion, policy, now)
+                return f"refused: {problem}"
+        if problem:
+            end_attempt(db, held.attempt, "refused", problem, now)
+            quarantine(db, held.device, f"not believed: {problem}")
+            retry_or_give_up(db, held.job, policy, now)
+            return f"refused: {problem}"
+    end_attempt(db, held.attempt, "done", None, now)
     if held.job.check_of is not None:
         _settle_check(db, held, found, policy)
     elif found.status != "failed":
         _settle_job(db, held, found, policy)
+        _contradict(db, held, found)
     _end(db, held, "measurement", now, answer=found.to_dict())
     return "accepted"
 
@@ -172,6 +179,37 @@ def _settle_job(db: sqlite3.Connection, held: Held, found: Measurement, policy: 
     update_device(db, device, jobs_since_check=device.jobs_since_check + 1, check_due=int(due))
 
 
+def _settle_extreme(
+    db: sqlite3.Connection,
+    held: Held,
+    side: Literal["too_slow", "too_fast"],
+    problem: str,
+    second_opinion: bool,
+    policy: Policy,
+    now: float,
+) -> None:
+    """A claim that two must make: two devices, or one twice, with a check in between, where there is no other."""
+    end_attempt(db, held.attempt, side, problem, now)
+    claims = [attempt for attempt in attempts(db, held.job.id) if attempt.state == side]
+    told = {attempt.device for attempt in claims}
+    if len(told) > 1 or (len(claims) > 1 and not second_opinion):
+        _end(db, held, "failed", now, reason=f"{problem} (on {', '.join(sorted(told))})")
+        return
+    update_device(db, held.device, check_due=1)
+    retry_or_give_up(db, held.job, policy, now)
+
+
+def _contradict(db: sqlite3.Connection, held: Held, found: Measurement) -> None:
+    """Quarantine the devices that were alone in their claim of an extreme ratio for this job."""
+    for attempt in attempts(db, held.job.id):
+        if attempt.state not in _EXTREMES or attempt.device == held.device.name:
+            continue
+        alone = find_device(db, attempt.pool, attempt.device)
+        if alone is not None:
+            reason = f"not believed: {attempt.note}, where {held.device.name} measured {found.ratio:.3g}"
+            quarantine(db, alone, reason)
+
+
 def _settle_crash(
     db: sqlite3.Connection, held: Held, reason: str, second_opinion: bool, policy: Policy, now: float
 ) -> None:
@@ -189,6 +227,8 @@ def retry_or_give_up(db: sqlite3.Connection, job: Job, policy: Policy, now: floa
     tried = attempts(db, job.id)
     spent = [attempt for attempt in tried if attempt.state in SPENT]
     story = "; ".join(f"{attempt.device}: {attempt.state}, {attempt.note}" for attempt in spent)
+    if any(attempt.state == "leased" for attempt in tried):
+        return  # this one had expired, and another device is at work since: what it finds decides
     if job.check_of is not None:
         end_job(db, job, now, None, "cancelled")
     elif len({attempt.device for attempt in tried if attempt.state in _KILLED}) >= _KILLS_THAT_POISON:
@@ -221,31 +261,6 @@ def _end(
         "platform": held.device.platform,
     }
     end_job(db, held.job, now, outcome)
-
-
-def _analysed(answer: Mapping[str, Any], request: JobRequest) -> Measurement:
-    """The device's samples with the figures that follow from them here; what it computed itself is not used."""
-    try:
-        told = Measurement.from_dict(answer)
-        if (told.candidate_sha256, told.reference_sha256) != (request.candidate, request.reference):
-            raise MalformedReportError("the measurement is of other models than the job's")
-        shas = {"candidate_sha256": told.candidate_sha256, "reference_sha256": told.reference_sha256}
-        if (num_pairs := sum(map(len, told.sessions))) > _MAX_PAIRS:
-            raise MalformedReportError(f"{num_pairs} pairs, at most {_MAX_PAIRS} are read")
-        if not told.sessions:
-            reason = told.reason or "no samples, and no reason given"
-            return Measurement.failure(reason, **shas, device=told.device)
-        return Measurement.from_sessions(
-            told.sessions,
-            **shas,
-            device=told.device,
-            environment=told.environment,
-            goal=request.meter_settings.goal,
-        )
-    except MalformedReportError:
-        raise
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        raise MalformedReportError(f"not a measurement: {type(error).__name__}: {error}") from None
 
 
 def _expected_ms(db: sqlite3.Connection, held: Held) -> float | None:

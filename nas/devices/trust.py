@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
+from typing import Literal
 
 from latency.measurement import Measurement
 from latency.meter import MeterSettings
@@ -20,7 +21,7 @@ class Trust:
     A check is an A/A test: the yardstick, a network of the server's, measured against itself.
 
     Attributes:
-        min_ratio: smallest ratio that a job may have; in (0, 1).
+        min_ratio: smallest ratio that a check may have, and a job without a second device that says so; in (0, 1).
         max_ratio: largest; above 1.
         max_factor: a job's reference may take this many times its frozen time, or be as many times faster; above 1. Ratios
             cancel the drift of a machine, so that this is wide; beyond it the device tells of another machine.
@@ -59,8 +60,6 @@ def implausible(
         elapsed_s: by the server's clock, from lease to result; None where unknown.
         trust: the limits.
     """
-    if not trust.min_ratio <= measurement.ratio <= trust.max_ratio:
-        return f"ratio {measurement.ratio:.3g} is outside [{trust.min_ratio:g}, {trust.max_ratio:g}]"
     pairs = [pair for session in measurement.sessions for pair in session]
     timed_s = sum(b.median_ns * b.num_inferences for pair in pairs for b in (pair.candidate, pair.reference)) / 1e9
     if elapsed_s is not None and timed_s > elapsed_s * _CLOCK_TOLERANCE:
@@ -75,6 +74,16 @@ def implausible(
         if not 1 / trust.max_factor <= factor <= trust.max_factor:
             return f"the reference took {measurement.reference_ms:.3g} ms, {factor:.3g} times its frozen time"
     return None
+
+
+def extreme(measurement: Measurement, trust: Trust) -> Literal["too_slow", "too_fast"] | None:
+    """On which side the ratio is outside `trust.min_ratio` to `trust.max_ratio`; None within.
+
+    No proof of a lie: a candidate may be a thousand times the reference's size. Whoever else measures it will tell.
+    """
+    if measurement.ratio > trust.max_ratio:
+        return "too_slow"
+    return "too_fast" if measurement.ratio < trust.min_ratio else None
 
 
 def drifted(measurement: Measurement, expected_ms: float | None, trust: Trust) -> bool:

@@ -8,13 +8,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
 import httpx
 import pytest
 
-from latency.agent import ModelCache, main
+from latency.agent import Agent, ModelCache, main
 from latency.agent_bench import Bench, died
 from latency.agent_client import (
     MAX_MODEL_BYTES,
@@ -220,6 +221,22 @@ def test_reference_travels_once():
     assert asked == [reference, *candidates]
 
 
+def test_download_waits_for_a_server_that_is_away():
+    model, sha256 = b"model", hashlib.sha256(b"model").hexdigest()
+    answers = [httpx.ConnectError("refused")] * 5 + [httpx.Response(503), httpx.Response(200, content=model)]
+
+    def answer(request):
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    pauses = []
+    cache = ModelCache(connection(answer, sleep=pauses.append, complain=lambda _: None))
+    assert cache.get(sha256, len(model)) == model  # and no fault of this device
+    assert len(pauses) == 6
+
+
 def test_waits_for_a_server_that_is_away():
     pauses, answers = [], [httpx.ConnectError("refused")] * 8 + [httpx.Response(503, json={"detail": "busy"})]
 
@@ -274,12 +291,22 @@ def test_token_does_not_cross_networks_in_the_clear(url, insecure, fine):
         (["--server", "https://10.0.0.2", "--ca-file", "empty"], "not a certificate file"),
         (["--name", "../x"], "letters, digits"),
         (["--timeout", "0"], "must be positive"),
+        (["--timeout", "nan"], "must be positive and finite"),
+        (["--token-file", "shared"], "chmod 600 shared"),
+        (["--server", "http://127.0.0.1:99999"], "give it as https://HOST:PORT"),
+        (["--server", "http://[::1"], "give it as https://HOST:PORT"),
+        (["--core", "4000"], "--core 4000: this process may use "),
+        (["--core", "-3"], "--core -3: this process may use "),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, change, reason):
     monkeypatch.chdir(tmp_path)
     Path("empty").write_text("")
     Path("token").write_text("nas-x\n")
+    Path("token").chmod(0o600)
+    Path("shared").write_text("nas-x\n")
+    Path("shared").chmod(0o644)
+    Path("empty").chmod(0o600)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     arguments = [
         "--server",
@@ -296,3 +323,75 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, change, reason):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("latency.agent: ")
     assert reason in line
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>"),
+        httpx.Response(302, headers={"Location": "http://portal/"}),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"hello": 1}),
+    ],
+)
+def test_servers_of_something_else_are_told_apart(answer):
+    server = connection(lambda request: answer)
+    for ask in (
+        lambda: server.join({}, 0),
+        lambda: server.lease(1),
+        lambda: server.report("1" * 32, 1, {"kind": "error", "reason": "x"}),
+    ):
+        with pytest.raises(RefusedError, match="not as a device server does"):
+            ask()
+
+
+def test_refusals_are_one_line():
+    server = connection(lambda request: httpx.Response(404, text="<html>\n<body>\nnothing here"))
+    with pytest.raises(RefusedError) as refused:
+        server.lease(1)
+    assert str(refused.value) == "404: <html> <body> nothing here"
+
+
+def test_terms_that_nobody_can_keep_are_refused():
+    server = connection(lambda request: httpx.Response(200, json={"heartbeat_s": 0, "wait_s": 25}))
+    with pytest.raises(RefusedError, match="no positive seconds"):
+        server.join({}, 0)
+
+
+class OneJob:
+    """A server that gives one job and answers its reports as told."""
+
+    def __init__(self, answers) -> None:
+        self.answers, self.reports = answers, []
+
+    def report(self, job, attempt, report, *, once=False):
+        self.reports.append(report["kind"])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def heartbeat(self, job, attempt):
+        raise httpx.DecodingError("garbage")
+
+
+@pytest.mark.parametrize(
+    ("answers", "reports"),
+    [
+        (["accepted"], ["device"]),
+        ([RefusedError(401, "no such token")], ["device"]),
+        ([RefusedError(422, "odd"), "accepted"], ["device", "fault"]),
+        ([RefusedError(422, "odd"), RefusedError(404, "gone")], ["device", "fault"]),
+    ],
+)
+def test_no_answer_to_a_report_ends_the_agent(answers, reports):
+    class Fake:
+        def do(self, request, get_model):
+            time.sleep(0.02)  # some heartbeats long, which all fail
+            return {"kind": "device", "answer": {}}
+
+    server = OneJob(answers)
+    agent = Agent(server, Fake())
+    agent._heartbeat_s = 0.002
+    agent._do({"job": "1" * 32, "attempt": 1, "request": {"kind": "describe"}, "model_bytes": {}})
+    assert server.reports == reports

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -219,19 +222,49 @@ def test_file_round_trip(table, tmp_path):
     assert json.loads(path.read_text())["rows"][str(key)]["price_us"] == pytest.approx(table.price_us(key), abs=1e-4)
 
 
-def test_writing_is_whole_or_not_at_all(table, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["tempfile.mkstemp", "os.fdopen", "os.fsync", "os.chmod", "os.replace"])
+def test_full_disk_leaves_the_old_table(table, tmp_path, monkeypatch, step):
     path = tmp_path / "t.json"
     save_table(table, path)
     before = path.read_bytes()
 
-    def fail(*_):
-        raise OSError("disk full")
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("latency.table_file.os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(f"latency.table_file.{step}", full)
+    with pytest.raises(TableFileError) as caught:
+        save_table(replace(table, date="2030-01-01"), path)
+    assert (
+        str(caught.value) == f"{path}: the table cannot be written (No space left on device); nothing there has changed"
+    )
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_disk_that_fills_up_in_mid_write(table, tmp_path, monkeypatch):
+    path = tmp_path / "t.json"
+    save_table(table, path)
+    before = path.read_bytes()
+
+    class Filling(io.StringIO):
+        def write(self, text):
+            super().write(text[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fdopen(descriptor, _mode):
+        os.close(descriptor)
+        return Filling()
+
+    monkeypatch.setattr("latency.table_file.os.fdopen", fdopen)
+    with pytest.raises(TableFileError, match="No space left on device"):
         save_table(replace(table, date="2030-01-01"), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_folder_that_is_missing(table, tmp_path):
+    with pytest.raises(TableFileError, match=r"t\.json: the table cannot be written \(No such file or directory\)"):
+        save_table(table, tmp_path / "nowhere" / "t.json")
 
 
 @pytest.mark.parametrize(

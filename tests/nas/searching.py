@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,15 @@ MARK = "NAS_TEST_MARK"
 PATIENCE_S = 240.0  # gives up waiting; asserts nothing
 
 
-class Search:
-    """One `nas` command in the background; whatever it starts inherits a mark by which the test finds it."""
+class Program:
+    """A command in the background; whatever it starts inherits a mark by which the test finds it."""
 
-    def __init__(self, *arguments: str, cwd: Path | None = None) -> None:
+    def __init__(self, *command: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
         self.mark = uuid.uuid4().hex
         root = str(Path(__file__).resolve().parents[2])
-        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": root, "COLUMNS": "200"}
+        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": root, "COLUMNS": "200", **(variables or {})}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nas.cli", *arguments],
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -78,6 +78,31 @@ class Search:
         deadline = time.monotonic() + 60
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.2)
+
+
+class Search(Program):
+    """One `nas` command; `prelude` is Python that runs first, in the driver alone."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        prelude: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        code = f"{prelude}\nfrom nas.cli import main\nmain()"
+        super().__init__(sys.executable, "-c", code, *arguments, cwd=cwd, variables=variables)
+
+    def finish(self) -> tuple[int, str]:
+        """Exit status and everything printed; nothing of it is left running, and no traceback was shown."""
+        try:
+            status, output = self.wait()
+            self.wait_until_gone()
+            assert self.processes() == []
+        finally:
+            self.kill_everything()
+        assert "Traceback" not in output
+        return status, output
 
 
 def journal(run: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +83,21 @@ def test_faster_on_any_device_never_costs(how, values, which):
     name = list(T)[which]
     faster = {**latencies, name: latency(values[which] * 0.9)}
     assert objectives(how).reward(0.5, faster) >= objectives(how).reward(0.5, latencies)
+
+
+@pytest.mark.parametrize("form", ["power", "absolute"])
+@pytest.mark.parametrize("how", HOWS)
+def test_where_the_rewards_spread_came_from(how, form):
+    several = objectives(how, form)
+    fast, slow = found(), found({name: 2 * ms for name, ms in MS.items()})
+    assert several.spread([0.6, 0.8], [fast, fast]) == pytest.approx(1)
+    assert several.spread([0.8, 0.8], [fast, slow]) == pytest.approx(0)
+    # the shares' definition, on rewards as they are told
+    accuracies, latencies = [0.6, 0.8, 0.7], [fast, slow, {**fast, "board": latency(20.0)}]
+    rewards = np.array([several.reward(a, x) for a, x in zip(accuracies, latencies, strict=True)])
+    terms, sums = (np.array(accuracies), rewards) if form == "absolute" else (np.log(accuracies), np.log(rewards))
+    expected = np.cov(terms, sums)[0, 1] / sums.var(ddof=1)
+    assert several.spread(accuracies, latencies) == pytest.approx(expected)
 
 
 def test_the_order_of_arrival_does_not_matter():

@@ -12,12 +12,26 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from latency.estimator import Spread as Noise
+from nas.calibration import Calibration, DeviceCalibration, DeviceState
 from nas.errors import UserError
 from nas.report import COLUMNS, print_summary, write_report
 from nas.report_figures import first_view
 from nas.report_record import RunRecord, Spread
 from nas.trial import Trial, pareto_front, read_trials
-from tests.nas.report_runs import NASTY, RECIPE, TARGET_MS, add_finale, failed, latency_of, make_run, succeeded
+from tests.nas.report_runs import (
+    CALIBRATION,
+    DEVICE,
+    NASTY,
+    RECIPE,
+    TARGET_MS,
+    add_finale,
+    failed,
+    latency_of,
+    make_run,
+    some_failed,
+    succeeded,
+)
 
 SECTIONS = ["fig-pareto", "fig-trials", "fig-spread", "fig-preferences", "fig-final", "fig-layers"]
 
@@ -214,3 +228,81 @@ def test_the_better_half_is_told_apart():
     assert "better half of them: 10 % from accuracy, 90 % from latency" in spread.sentence
     assert spread.warning is not None
     assert Spread(0.98, 60, 0.6).warning is None
+
+
+PHONE_MS = 9.0
+TWO = Calibration(
+    {
+        "desk": CALIBRATION.devices["local"],
+        "phone": DeviceCalibration(PHONE_MS, DeviceState(12.0, Noise(), replace(DEVICE, cpu="Armadillo"))),
+    },
+    "f00d",
+)
+
+
+def on_two(blank: Trial) -> Trial:
+    """The phone ranks networks otherwise than the desk."""
+    trial = some_failed(blank)
+    if trial.latency is None:
+        return trial
+    return replace(trial, device_latencies={"desk": trial.latency, "phone": latency_of(5.0 + blank.number * 3 % 11)})
+
+
+@pytest.fixture(scope="module")
+def on_two_devices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "two"
+    recipe = RECIPE.replace(
+        "resolution: 64", "resolution: 64, devices: [{name: desk}, {name: phone}], over_devices: each"
+    )
+    make_run(folder, on_two, recipe=recipe, calibration=TWO)
+    add_finale(folder)
+    document = json.loads((folder / "final.json").read_text())
+    for finalist in document["finalists"][:2]:
+        both = {"desk": latency_of(2.5), "phone": latency_of(7.25)}
+        finalist["device_latencies"] = {name: latency.to_dict() for name, latency in both.items()}
+    (folder / "final.json").write_text(json.dumps(document))
+    write_report(folder)
+    return folder
+
+
+def test_every_device_has_a_front_of_its_own(on_two_devices):
+    trials = [t for t in read_trials(on_two_devices / "trials.jsonl") if t.status == "ok"]
+    rows = list(csv.DictReader((on_two_devices / "pareto.csv").read_text().splitlines()))
+    assert list(dict.fromkeys(row["device"] for row in rows)) == ["desk", "phone"]
+    for device, target_ms in (("desk", TARGET_MS), ("phone", PHONE_MS)):
+        front = pareto_front([replace(t, latency=t.device_latencies[device]) for t in trials])
+        mine = [row for row in rows if row["device"] == device]
+        assert [int(row["trial"]) for row in mine] == [t.number for t in front]
+        for row, trial in zip(mine, front, strict=True):
+            assert float(row["latency_ms"]) == trial.latency_ms
+            # the reward that this device alone would give
+            assert float(row["reward"]) == pytest.approx(trial.accuracy * (trial.latency_ms / target_ms) ** -0.07)
+
+
+def test_the_page_shows_every_device(on_two_devices):
+    page, text = read_page(on_two_devices), summary(on_two_devices)
+    assert {"plot-pareto-0", "plot-pareto-1"} <= set(page.ids)
+    assert [name for name in page.ids if name.startswith("fig-")] == SECTIONS
+    for name, cpu in (("desk", "Some <b>CPU</b>"), ("phone", "Armadillo")):
+        assert f"Device {name}" in page.text
+        assert f"Pareto front on {name}" in text
+        assert f"{name}: {cpu} (2 cores, x86_64)" in text
+        assert f"on {name}" in text
+    assert "target 9.000 ms; Armadillo" in page.text
+    assert "7.25 ms" in text  # the finalists on the phone
+    assert "over devices: the mean of the devices' rewards" in page.text
+
+
+def test_it_says_where_latencies_came_from(finished, tmp_path):
+    def priced(blank: Trial) -> Trial:
+        trial = succeeded(blank)
+        assert trial.latency is not None
+        source, status = ("table", "ok") if blank.number % 3 else ("measured", "wide")
+        return replace(trial, latency=replace(trial.latency, source=source, status=status))
+
+    make_run(tmp_path / "run", priced)
+    write_report(tmp_path / "run")
+    sentence = "4 measured (4 wide); 8 priced by the table"
+    assert f"latencies: {sentence}" in summary(tmp_path / "run")
+    assert sentence in read_page(tmp_path / "run").text
+    assert "10 measured (10 ok); aimed half-width" in read_page(finished).text

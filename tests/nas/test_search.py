@@ -39,7 +39,7 @@ SMALL = [
 REAL = [
     *("--set", "data.num_train=300", "--set", "data.num_test=100"),
     *("--set", "evaluator.training.epochs=1"),
-    *("--set", "latency.resolution=64", "--set", "latency.num_classes=10", "--set", "latency.budget_s=1.0"),
+    *("--set", "latency.resolution=64", "--set", "latency.num_classes=10", "--set", "latency.budget_s=0.5"),
     *("--set", "final.baselines=[mobilenet_v3_small]", "--set", "final.training.epochs=1"),
 ]
 
@@ -117,9 +117,10 @@ def test_every_trial_is_trained_and_measured(finished: Finished) -> None:
 
 
 def _target_ms(run: Path) -> float:
-    calibration = json.loads((run / "environment.json").read_text())["calibration"]
-    assert calibration["reference_ms"] > 0
-    return float(calibration["target_ms"])
+    device = json.loads((run / "environment.json").read_text())["calibration"]["devices"]["local"]
+    assert device["reference_ms"] > 0
+    assert device["device"]["resolution"] == 64
+    return float(device["target_ms"])
 
 
 def test_raw_samples_are_kept(finished: Finished) -> None:
@@ -129,8 +130,9 @@ def test_raw_samples_are_kept(finished: Finished) -> None:
     for trial in journal(finished.run):
         record = by_trial[trial["number"]]
         assert record["arch"] == trial["arch"]
-        measurement = Measurement.from_dict(record["measurement"])
-        assert measurement.pairs
+        assert record["device"] == "local"
+        (measurement,) = map(Measurement.from_dict, record["measurements"])
+        assert measurement.sessions
         assert measurement.ratio == trial["latency"]["ratio"]
 
 
@@ -247,6 +249,6 @@ def test_ten_failures_in_a_row_stop_the_search(finished: Finished, tmp_path: Pat
         search.kill_everything()
     assert status == 2, output
     assert "10 trials in a row failed" in output
-    assert "has no accuracy of" in output
+    assert "has no latency of" in output  # a network that has none is not trained
     assert "Traceback" not in output
     assert 10 <= num_journalled(tmp_path / "failing") <= 12

@@ -136,6 +136,8 @@ def drive(study, concurrency, rng, outcome=outcome_of):
         if may_ask and (not in_flight or rng.random() < 0.6):
             assignment = study.next()
             if assignment is not None:
+                # what quotes may build on, whatever order the outcomes came in
+                assert [t.number for t in study.told] == list(range(max(0, assignment.number - concurrency + 1)))
                 in_flight.append(assignment)
                 handed_out.append((assignment.number, assignment.arch))
                 continue
@@ -159,6 +161,26 @@ def search(name, seed, order, journal=None, **arguments):
     spy = Spy(CONTROLLERS[name](seed=seed), concurrency)
     study = make_study(spy, journal, **arguments)
     return study, spy, journal, drive(study, concurrency, random.Random(order))
+
+
+def test_objectives_are_told_as_the_study_is_given_them():
+    spy = Spy(CONTROLLERS["random"](seed=0), 1)
+    arguments = {"counts": counts, "constraints": Constraints(), "failure_reward": FAILURE_REWARD, "num_trials": 5}
+    study = Study(
+        space=TINY,
+        controller=spy,
+        concurrency=1,
+        journal=Memory(),
+        finished=[],
+        objectives=lambda trial: (trial.accuracy, 1.0, 2.0),
+        **arguments,
+    )
+    drive(study, 1, random.Random(0))
+    succeeded = [(trial, told) for trial, told in zip(study.trials, spy.told, strict=True) if trial.status == "ok"]
+    assert succeeded
+    for trial, told in succeeded:
+        assert told.objectives == (trial.accuracy, 1.0, 2.0)
+    assert all(told.objectives == () for told in spy.told if told.failed)
 
 
 SEEDS = st.integers(0, 1000)

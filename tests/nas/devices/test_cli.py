@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import socket
 import sqlite3
+import subprocess
 
+import httpx
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nas.devices.cli import device_app
 from nas.devices.database import Database
-from nas.devices.serve import check_address, default_folder
+from nas.devices.listing import device_rows, device_table
+from nas.devices.messages import Report
+from nas.devices.serve import check_address, default_folder, listen, service
 from nas.devices.tokens import find_token
 from nas.errors import UserError
 
@@ -23,9 +31,20 @@ def run(tmp_path):
     return run
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def secret(path, text) -> None:
+    path.write_text(text)
+    path.chmod(0o600)
+
+
 def refusal(result) -> str:
     assert isinstance(result.exception, UserError)
-    return str(result.exception)
+    (line,) = str(result.exception).splitlines()
+    return line
 
 
 def test_token_is_printed_once_and_kept_as_a_checksum(run, tmp_path):
@@ -86,8 +105,6 @@ def test_list_of_a_folder(run, world):
 
 
 def test_what_devices_do(world):
-    from nas.devices.listing import device_rows
-
     def doing():
         with world.database.transaction() as db:
             return device_rows(db, world.wall)[0]["doing"]
@@ -112,18 +129,92 @@ def test_forget(run, world):
 
 
 def test_list_refusals(run, tmp_path):
-    assert "nas device serve" in refusal(run("list"))
+    assert "nas device token add" in refusal(run("list"))
     assert "belong together" in refusal(run("list", "--server", "http://127.0.0.1:1"))
-    (tmp_path / "token").write_text("nas-x")
+    secret(tmp_path / "token", "nas-x")
     alone = CliRunner().invoke(
         device_app, ["list", "--server", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token")]
     )
     assert "no answer" in refusal(alone)
 
 
+@pytest.mark.parametrize(
+    "command", [["list"], ["token", "list"], ["token", "revoke", "x"], ["forget", "x", "--pool", "p"]]
+)
+def test_mistyped_folder_is_told_and_not_made(run, tmp_path, command):
+    assert "no device state there" in refusal(run(*command, folder=tmp_path / "typo"))
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (httpx.Response(200, text="<html>"), "answers 200, and no list of devices"),
+        (httpx.Response(302, text=""), "answers 302, and no list of devices"),
+        (httpx.Response(500, json=[1]), "answers 500, and no list of devices"),
+        (httpx.Response(200, json={"detail": "x"}), "answers 200, and no list of devices"),
+        (httpx.Response(404, json={"detail": "Not Found"}), "Not Found"),
+        (httpx.DecodingError("gzip"), "no answer (gzip)"),
+    ],
+)
+def test_list_of_something_else(tmp_path, monkeypatch, answer, reason):
+    def get(*_, **__):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("httpx.get", get)
+    secret(tmp_path / "token", "nas-x")
+    arguments = ["list", "--server", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token")]
+    assert reason in refusal(CliRunner().invoke(device_app, arguments))
+
+
+def test_token_that_everybody_can_read_is_refused(tmp_path):
+    (tmp_path / "token").write_text("nas-x")
+    (tmp_path / "token").chmod(0o644)
+    arguments = ["list", "--server", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token")]
+    assert "chmod 600" in refusal(CliRunner().invoke(device_app, arguments))
+
+
+def test_reasons_are_shown_as_they_stand(world):
+    world.join("one")
+    reason = "[ONNXRuntimeError] : 1 : FAIL [/bold] \x1b[2Jand more"
+    world.report("one", world.lease("one"), Report(kind="error", reason=reason))
+    with world.database.transaction() as db:
+        rows = device_rows(db, world.wall)
+    console = Console(width=400, file=io.StringIO())
+    console.print(device_table(rows))
+    assert "[ONNXRuntimeError] : 1 : FAIL [/bold]  [2Jand more" in console.file.getvalue()
+
+
+def test_port_that_is_taken(run):
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        answer = refusal(run("serve", "--port", port))
+    assert answer == f"--host 127.0.0.1 --port {port}: cannot listen there: Address already in use"
+
+
+def test_address_of_another_machine(run):
+    assert "cannot listen there" in refusal(run("serve", "--host", "192.0.2.1", "--insecure"))
+
+
+def test_one_server_in_a_folder(run, tmp_path, network):
+    with service(tmp_path / "state", network):
+        assert "a server is running there already" in refusal(run("serve", "--port", free_port()))
+        assert run("token", "add", "board", "--pool", "boards").exit_code == 0  # beside a server, at any time
+    with service(tmp_path / "state", network):
+        pass
+
+
+def test_folder_that_cannot_hold_models(run, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "models").write_text("a file")
+    assert "cannot keep device state there" in refusal(run("serve", "--port", free_port()))
+
+
 def test_list_of_a_server(processes, tmp_path):
     processes.serve()
-    (tmp_path / "client").write_text(processes.client_token)
+    secret(tmp_path / "client", processes.client_token)
     arguments = ["list", "--json", "--server", processes.url, "--token-file", str(tmp_path / "client")]
     assert json.loads(CliRunner().invoke(device_app, arguments).stdout) == []
     (tmp_path / "client").write_text("nas-wrong")
@@ -140,6 +231,14 @@ def test_other_machines_need_tls(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_loopback_needs_none(host):
     check_address(host, None, None, insecure=False)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its key with openssl")
+def test_key_with_a_passphrase_asks_nobody(run, tmp_path):
+    cert, key = tmp_path / "cert", tmp_path / "key"
+    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -passout pass:secret -subj /CN=laptop"
+    subprocess.run(["openssl", *options.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
+    assert "without a passphrase" in refusal(run("serve", "--cert", cert, "--key", key))
 
 
 def test_unusable_tls_files(run, tmp_path):

@@ -38,13 +38,6 @@ def test_two_agents_one_job(world):
     assert [lease is not None for lease in leases] == [True, False]
 
 
-def test_lease_whose_answer_was_lost_is_given_again(world):
-    world.trusted("one")
-    world.submit()
-    first, second = world.lease("one"), world.lease("one")
-    assert (first.job.id, first.attempt.number) == (second.job.id, second.attempt.number)
-
-
 def test_result_sent_twice_counts_once(world):
     world.trusted("one")
     job_id = world.submit()
@@ -54,49 +47,6 @@ def test_result_sent_twice_counts_once(world):
     before = world.outcome(job_id)
     assert world.report("one", lease, world.measured(ratio=3.0)) == "repeated"
     assert world.outcome(job_id) == before
-
-
-def test_expired_lease_goes_to_the_other_device(world):
-    world.trusted("one", "two")
-    job_id = world.submit()
-    world.lease("one")
-    world.advance(65, "two")
-    assert world.device("one").check_due
-    lease = world.lease("two")
-    assert (lease.job.id, lease.attempt.number) == (job_id, 2)
-
-
-def test_device_that_lost_a_job_leaves_it_to_another(world):
-    world.trusted("one", "two")
-    job_id = world.submit()
-    world.lease("one")
-    world.advance(65, "one", "two")
-    assert world.check("one") == "accepted"  # it is back, and sound
-    assert world.lease("one") is None
-    assert world.lease("two").job.id == job_id
-
-
-def test_heartbeats_keep_a_lease(world):
-    world.trusted("one")
-    world.submit()
-    lease = world.lease("one")
-    for _ in range(20):
-        world.advance(20)
-        assert world.dispatcher.heartbeat("boards", world.speaker("one"), (lease.job.id, 1))
-    assert world.lease("one").attempt.number == 1
-
-
-def test_late_result_counts_while_the_job_is_open(world):
-    world.trusted("one", "two")
-    job_id = world.submit()
-    first = world.lease("one")
-    world.advance(65, "two")
-    second = world.lease("two")
-    assert world.report("one", first, world.measured(ratio=2.0)) == "accepted"
-    assert world.outcome(job_id)["device"] == "one"
-    assert not world.dispatcher.heartbeat("boards", world.speaker("two"), (job_id, 2))
-    assert world.report("two", second, world.measured(ratio=3.0)) == "late"
-    assert Measurement.from_dict(world.outcome(job_id)["answer"]).ratio == pytest.approx(2.0)
 
 
 def test_model_that_kills_two_devices_is_poisoned(world):
@@ -179,17 +129,6 @@ def test_fault_quarantines_and_the_job_goes_on(world):
     assert world.lease("two").job.id == job_id
 
 
-def test_agent_started_again_loses_its_job_at_once(world):
-    world.trusted("one", "two")
-    job_id = world.submit()
-    world.lease("one")
-    world.join("one", instance="f" * 32)
-    assert world.lease("two").job.id == job_id
-    with pytest.raises(RefusedError, match="another agent speaks") as refused:
-        world.lease("one")
-    assert refused.value.status == 409
-
-
 def test_jobs_of_a_platform_stay_there(world):
     world.trusted("one")
     world.join("other", onnxruntime="1.0.0")
@@ -209,64 +148,9 @@ def test_changed_device_begins_anew(world):
     assert world.device("one").standing == "trusted"
 
 
-def test_restarted_server_waits_for_agents_to_come_back(world):
-    world.trusted("one")
-    job_id = world.submit()
-    lease = world.lease("one")
-    world.stop()
-    world.now, world.wall = 5.0, world.wall + 86400  # another boot: the monotonic clock began anew
-    world.start()
-    world.advance(50)
-    assert world.dispatcher.heartbeat("boards", world.speaker("one"), (job_id, 1))
-    assert world.report("one", lease, world.measured()) == "accepted"
-    assert world.outcome(job_id)["kind"] == "measurement"
-
-
-def test_restarted_server_does_not_wait_for_ever(world):
-    world.trusted("one", "two")
-    job_id = world.submit()
-    world.lease("one")
-    world.stop()
-    world.start()
-    world.advance(65, "two")
-    assert world.check("two") == "accepted"  # since when it was checked last, the new server cannot know
-    assert world.lease("two").job.id == job_id
-
-
-@pytest.mark.parametrize("leap_s", [7200.0, -900.0])
-def test_leap_of_the_clock_costs_no_lease(world, leap_s):
-    world.trusted("one")
-    job_id = world.submit()
-    lease = world.lease("one")
-    world.now += leap_s
-    world.wall += leap_s
-    assert not world.dispatcher.sweep()
-    assert world.report("one", lease, world.measured()) == "accepted"
-    assert world.outcome(job_id)["kind"] == "measurement"
-
-
-def test_leap_of_the_wall_clock_means_nothing(world):
-    world.trusted("one")
-    job_id = world.submit()
-    world.lease("one")
-    world.wall += 10 * 365 * 86400
-    world.advance(20)
-    assert world.dispatcher.heartbeat("boards", world.speaker("one"), (job_id, 1))
-
-
-def test_after_a_leap_leases_still_expire(world):
-    world.trusted("one", "two")
-    job_id = world.submit()
-    world.lease("one")
-    world.now += 7200
-    world.advance(65, "two")
-    assert world.check("two") == "accepted"  # two hours later
-    assert world.lease("two").job.id == job_id
-
-
 def test_missing_models_are_named(world):
     from nas.devices.messages import measure_request
-    from tests.nas.devices.conftest import QUICK
+    from tests.nas.devices.networks import QUICK
 
     with pytest.raises(RefusedError) as refused:
         world.dispatcher.submit("boards", "1" * 32, measure_request("a" * 64, world.sha, QUICK))
@@ -318,7 +202,7 @@ def test_report_that_answers_nothing_is_refused(world, report):
 
 
 def test_measurement_of_other_models_is_refused(world):
-    from tests.nas.devices.conftest import made_up
+    from tests.nas.devices.world import made_up
 
     world.trusted("one")
     world.submit()

@@ -19,8 +19,8 @@ from nas.errors import UserError
 
 @pytest.fixture
 def lasting(quick) -> MeterSettings:
-    """Keeps a device busy for three seconds: its goal is out of reach."""
-    return replace(quick, budget_s=3.0, goal=Goal(half_width=1e-6, min_sessions=2))
+    """Keeps a device busy for two seconds: its goal is out of reach."""
+    return replace(quick, budget_s=2.0, goal=Goal(half_width=1e-6, min_sessions=2))
 
 
 def until_measuring(processes, asking, names) -> str:
@@ -53,7 +53,7 @@ def elsewhere():
 
 
 def test_measures_traces_and_describes(processes, network, larger_network, quick):
-    processes.serve()
+    server = processes.serve()
     processes.agent("one")
     with RemoteMeter(processes.url, processes.client_token, "boards", wait_s=60) as meter:
         found = meter.measure(larger_network, network, quick, seed=3)
@@ -71,6 +71,9 @@ def test_measures_traces_and_describes(processes, network, larger_network, quick
     row = processes.devices()["one"]
     assert (row["standing"], row["doing"]) == ("trusted", "idle")
     assert row["device"]["cpu"]
+    server.send_signal(signal.SIGTERM)  # while the agent waits for a job
+    server.wait(20)
+    assert "ERROR" not in (processes.folder / "server.log").read_text()
 
 
 def test_agent_killed_in_mid_job_and_another_does_it(processes, elsewhere, network, quick, lasting):

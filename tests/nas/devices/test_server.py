@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import json
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,8 @@ from nas.devices.messages import PROTOCOL, measure_request
 from nas.devices.model_check import MAX_MODEL_BYTES
 from nas.devices.server import Bell, Service, create_app
 from nas.devices.tokens import add_token, revoke_token
-from tests.nas.devices.conftest import DEVICE, QUICK, build_network
+from tests.nas.devices.networks import QUICK, build_network
+from tests.nas.devices.world import DEVICE
 
 INSTANCE = "a" * 32
 
@@ -107,6 +109,82 @@ def test_agent_of_another_protocol_is_told(ask):
     assert "install the same version on both" in answer.text
 
 
+def test_strangers_are_turned_away_before_they_are_read(ask):
+    reads = []
+
+    async def body():
+        reads.append(1)
+        yield b"{}"
+
+    headers = {"Content-Length": "2", "Content-Type": "application/json"}
+    assert ask("nas-wrong", "POST", "/lease", content=body(), headers=headers).status_code == 401
+    assert reads == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"cpu": "Cortex\x1b[2J"}, "cpu must be printable"),
+        ({"cpu": "x" * 2000}, "cpu must be printable and of at most 1000 characters"),
+        ({"cpu": ["x"]}, "device.cpu"),
+        ({"memory_gib": 1e300}, "memory_gib 1e+300 is no figure of a device"),
+    ],
+)
+def test_devices_describe_themselves_in_plain_words(ask, changes, where):
+    answer = ask("board", "POST", "/devices", json=joining(device={**DEVICE.to_dict(), **changes}))
+    assert answer.status_code == 422
+    assert where in answer.json()["detail"]
+    assert ask("laptop", "GET", "/devices").json() == []
+
+
+def test_what_json_lacks_is_refused_in_words(ask):
+    text = json.dumps(joining(device={**DEVICE.to_dict(), "memory_gib": float("nan"), "cpu": "\ud800"}))
+    answer = ask("board", "POST", "/devices", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "memory_gib" in answer.json()["detail"] or "cpu" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("words", ['{"x": NaN}', '{"x": "\\ud800"}', '{"x": ' + "[" * 600 + "]" * 600 + "}"])
+def test_answer_that_no_client_could_be_told_is_refused(ask, world, words):
+    ask("board", "POST", "/devices", json=joining())
+    lease = ask("board", "POST", "/lease", json=ASKING).json()
+    who = json.dumps({key: value for key, value in ASKING.items() if key != "wait_s"})
+    text = f'{who[:-1]}, "report": {{"kind": "trace", "answer": {words}}}}}'
+    path = f"/jobs/{lease['job']}/attempts/1/result"
+    answer = ask("board", "PUT", path, content=text, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500
+    assert ask("board", "POST", "/lease", json=ASKING).json() == lease  # the attempt goes on
+
+
+def test_job_that_cannot_be_stored_is_refused(ask, world):
+    body = measure_request(world.sha, world.sha, QUICK).model_dump(mode="json")
+    body["settings"]["goal"]["half_width"] = float("nan")
+    headers = {"Content-Type": "application/json"}
+    answer = ask("laptop", "PUT", f"/jobs/{'1' * 32}?pool=boards", content=json.dumps(body), headers=headers)
+    assert answer.status_code == 422
+    world.trusted("one")  # whoever reads the queue still can
+
+
+def test_job_of_more_pairs_than_are_read_is_refused(ask, world):
+    body = measure_request(world.sha, world.sha, QUICK).model_dump(mode="json")
+    answer = ask(
+        "laptop",
+        "PUT",
+        f"/jobs/{'1' * 32}?pool=boards",
+        json={**body, "settings": {**body["settings"], "budget_s": 100.0}},
+    )
+    assert answer.status_code == 422
+    assert "lower budget_s or raise block_s" in answer.json()["detail"]
+
+
+def test_names_without_end_do_not_fill_the_disk(ask, monkeypatch):
+    monkeypatch.setattr("nas.devices.dispatch.MAX_DEVICES", 2)
+    answers = [ask("board", "POST", "/devices", json=joining(name=f"d{number}")) for number in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 409]
+    assert "nas device forget" in answers[-1].json()["detail"]
+    assert ask("board", "POST", "/devices", json=joining(name="d1")).status_code == 200  # those known may come again
+
+
 def test_unknown_device_must_join(ask):
     assert ask("board", "POST", "/lease", json=ASKING).status_code == 404
     assert ask("board", "POST", "/devices", json=joining()).json() == {"heartbeat_s": 10.0, "wait_s": 25.0}
@@ -169,7 +247,10 @@ def test_model_of_200_mb_without_a_length_is_read_to_the_limit_only(ask, world):
     assert leftovers(world) == []
 
 
-@pytest.mark.parametrize("headers", [{"Content-Length": "99000000"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Length": "99000000"}, {"Content-Length": "99000000", "Host": "server/v1/models/x?"}],
+)
 def test_large_documents_are_refused(ask, headers):
     answer = ask("board", "POST", "/lease", content=b"{}", headers={**headers, "Content-Type": "application/json"})
     assert answer.status_code == 413
@@ -211,6 +292,15 @@ def test_old_models_make_room_but_not_those_in_use(world):
     assert world.models.path(shas[0]) is None
     assert world.models.path(shas[1]) is not None
     assert world.models.path(world.sha) is not None
+
+
+def test_uploads_without_a_job_make_room_too(ask, world):
+    world.models._max_bytes = 0
+    first, second = build_network(channels=4), build_network(channels=5)
+    for model in (first, second):
+        world.wall += 1
+        assert upload(ask, model).status_code == 204
+    assert leftovers(world) == []
 
 
 def test_half_an_upload_of_a_killed_server_is_swept(world):

@@ -12,8 +12,6 @@ from nas.devices.trust import Trust
     [
         ({"scale": 1000.0}, "of inferences within"),
         ({"scale": 0.001}, "blocks of the"),
-        ({"ratio": 1000.0}, "ratio 1e+03 is outside"),
-        ({"ratio": 0.001}, "ratio 0.001 is outside"),
         ({"reference_ms": 5.0}, "5 times its frozen time"),
     ],
 )
@@ -50,7 +48,7 @@ def test_quarantine_ends_with_a_passed_check(world):
     world.trusted("one")
     world.submit()
     lease = world.lease("one")
-    world.report("one", lease, world.measured(ratio=1000.0))
+    world.report("one", lease, world.measured(scale=1000.0))
     assert world.lease("one") is None
     world.advance(61)
     world.check("one", ratio=1.2)
@@ -122,3 +120,76 @@ def test_check_that_fails_or_crashes_quarantines(world):
     report = Report(kind="measurement", answer=failed.to_dict(), crashed=True)
     world.report("one", world.lease("one"), report)
     assert "the measuring process died" in world.device("one").reason
+
+
+def tell(world, name, **figures) -> str:
+    """Let a device do the job that it is given, in time enough."""
+    lease = world.lease(name)
+    assert lease.job.check_of is None
+    world.advance(30)
+    return world.report(name, lease, world.measured(**figures))
+
+
+@pytest.mark.parametrize("ratio", [1000.0, 0.001])
+def test_extreme_ratio_that_two_devices_find_is_a_failed_candidate(world, ratio):
+    world.trusted("one", "two")
+    job_id = world.submit()
+    assert tell(world, "one", ratio=ratio) == f"refused: implausible ratio {ratio:.3g}, outside [0.002, 500]"
+    assert world.outcome(job_id) is None
+    assert tell(world, "two", ratio=1.1 * ratio).startswith("refused: implausible ratio")
+    outcome = world.outcome(job_id)
+    assert outcome["kind"] == "failed"
+    assert outcome["reason"] == f"implausible ratio {1.1 * ratio:.3g}, outside [0.002, 500] (on one, two)"
+    assert {world.device(name).standing for name in ("one", "two")} == {"trusted"}
+    world.submit(2)
+    assert world.lease("one").job.check_of == "one"  # trusted, and looked at all the same
+
+
+def test_extreme_ratio_on_the_only_device_is_measured_twice(world):
+    world.trusted("one")
+    job_id = world.submit()
+    tell(world, "one", ratio=1000.0)
+    assert world.outcome(job_id) is None
+    assert world.check("one") == "accepted"  # before the second time
+    tell(world, "one", ratio=1000.0)
+    assert world.outcome(job_id)["reason"] == "implausible ratio 1e+03, outside [0.002, 500] (on one)"
+    assert world.device("one").standing == "trusted"
+
+
+def test_only_device_that_tells_two_tales_is_believed_after_a_check(world):
+    world.trusted("one")
+    job_id = world.submit()
+    tell(world, "one", ratio=1000.0)
+    world.check("one")
+    assert tell(world, "one", ratio=2.0) == "accepted"
+    assert world.outcome(job_id)["kind"] == "measurement"
+
+
+def test_device_alone_in_its_claim_is_quarantined(world):
+    world.trusted("one", "two")
+    job_id = world.submit()
+    tell(world, "one", ratio=1000.0)
+    assert tell(world, "two", ratio=2.0) == "accepted"
+    assert world.outcome(job_id)["device"] == "two"
+    assert world.device("two").standing == "trusted"
+    device = world.device("one")
+    assert device.standing == "quarantined"
+    assert device.reason == "not believed: implausible ratio 1e+03, outside [0.002, 500], where two measured 2"
+
+
+def test_claims_of_opposite_extremes_are_no_agreement(world):
+    world.trusted("one", "two", "three")
+    job_id = world.submit()
+    tell(world, "one", ratio=1000.0)
+    tell(world, "two", ratio=0.001)
+    assert world.outcome(job_id) is None
+    tell(world, "three", ratio=0.001)
+    assert world.outcome(job_id)["reason"].endswith("(on three, two)")
+
+
+def test_extreme_ratio_in_a_check_is_a_lie(world):
+    world.join("one")
+    lease = world.lease("one")
+    world.advance(30)
+    assert world.report("one", lease, world.measured(ratio=1000.0)).startswith("refused: implausible ratio")
+    assert world.device("one").standing == "quarantined"
