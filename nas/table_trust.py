@@ -23,6 +23,7 @@ MAX_ERROR = 0.05
 
 _MAX_DRAWN = 30  # a hybrid study measures what has no price, so that a gap here and there does no harm
 _BUILD = "build one with: nas latency table build --space {space} --out FILE"
+_GO_ON = "let its build go on for longer: nas latency table build --space {space} --minutes 10 --out FILE"
 
 
 def check_setting(
@@ -107,5 +108,5 @@ def _priced_networks(
             return priced
     raise UserError(
         f"{source}: the table prices {len(priced)} of {_MAX_DRAWN} random networks of space {space.name}, no price for "
-        f"'{missing.keys[0] if missing else '-'}' among others; {_BUILD.format(space=space.name)}"
+        f"'{missing.keys[0] if missing else '-'}' among others; {_GO_ON.format(space=space.name)}"
     )

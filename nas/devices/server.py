@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from nas.devices.database import Database
 from nas.devices.dispatch import Dispatcher, Lease
-from nas.devices.gate import announced, doorkeeper, limit_json
+from nas.devices.gate import Gate, announced
 from nas.devices.listing import device_rows
 from nas.devices.messages import Asking, JobRequest, Joining, Reporting, Speaker
 from nas.devices.model_check import MAX_MODEL_BYTES
@@ -82,7 +82,7 @@ def _bearer(role: Role) -> Callable[..., Token]:
     """A dependency: the token of the request, which must have this role."""
 
     def check(request: Request) -> Token:
-        token: Token = request.state.token  # `_doorkeeper` has let it in
+        token: Token = request.state.token  # `Gate` has let it in
         if token.revoked_at is not None:
             raise HTTPException(403, f"token {token.name!r} was revoked; make another with: nas device token add")
         if token.role != role:
@@ -211,8 +211,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(devices_side)
     app.include_router(clients_side)
-    app.middleware("http")(limit_json)
-    app.middleware("http")(doorkeeper)  # the last is the first to be asked
+    app.add_middleware(Gate)
     answer_refusals(app)
     return app
 

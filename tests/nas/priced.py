@@ -24,7 +24,7 @@ from search_spaces.mnasnet import MNASNET
 from search_spaces.zoo import ZOO
 from tests.latency.synthetic_runtime import SyntheticMeter
 
-RESOLUTION, NUM_CLASSES, SEED = 32, 10, 3
+RESOLUTION, NUM_CLASSES, SEED = 32, 10, 8
 REFERENCE_MS = 5.0
 """Far above the truth: a reference that runs slower than its frozen time would make measurements unstable."""
 
@@ -35,9 +35,13 @@ def suggested(num: int) -> list[ArchSpec]:
     return [MNASNET.decode(controller.ask().choices) for _ in range(num)]
 
 
+SLOW = 4
+"""Number of a suggestion with four times the multiply-adds of number 2."""
+
+
 def accuracy_of(number: int) -> float:
-    """Of the suggestion of that number: neither rising nor falling."""
-    return round(0.5 + 0.05 * (number * 3 % 7), 3)
+    """Of the suggestion of that number: neither rising nor falling; the slow one is beaten whatever the clock says."""
+    return 0.1 if number == SLOW else round(0.5 + 0.05 * (number * 3 % 7), 3)
 
 
 def record_accuracies(folder: Path, archs: Sequence[ArchSpec]) -> None:

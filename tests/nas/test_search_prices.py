@@ -10,7 +10,15 @@ from latency.table_file import load_table
 from nas.quote import HybridPrices
 from nas.run import TABLE
 from nas.trial import read_trials
-from tests.nas.priced import REFERENCE_MS, accuracy_of, arguments, record_accuracies, save_made_up_table, suggested
+from tests.nas.priced import (
+    REFERENCE_MS,
+    SLOW,
+    accuracy_of,
+    arguments,
+    record_accuracies,
+    save_made_up_table,
+    suggested,
+)
 from tests.nas.searching import Search, num_journalled
 
 pytestmark = pytest.mark.timeout(300)
@@ -101,6 +109,7 @@ def test_a_hybrid_search_measures_its_front_and_resumes(made, tmp_path):
     _, inside = measured_outside(run)
     measured = [trial for trial in trials if trial.latency.source == "measured"]
     assert {record["trial"] for record in inside} == {trial.number for trial in measured}
-    assert 0 < len(measured) < TRIALS
+    assert trials[SLOW] not in measured
+    assert trials[UNPRICED] in measured
     assert max(trials, key=lambda t: t.reward) in measured
     assert f"{len(measured)} measured" in output

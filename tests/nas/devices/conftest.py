@@ -58,3 +58,14 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     made = Processes(tmp_path)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def deserted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """A server that no device ever joins; one for all tests that ask for it."""
+    made = Processes(tmp_path_factory.mktemp("deserted"))
+    try:
+        made.serve()
+        yield made
+    finally:
+        made.stop()

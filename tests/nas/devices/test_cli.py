@@ -212,10 +212,9 @@ def test_folder_that_cannot_hold_models(run, tmp_path):
     assert "cannot keep device state there" in refusal(run("serve", "--port", free_port()))
 
 
-def test_list_of_a_server(processes, tmp_path):
-    processes.serve()
-    secret(tmp_path / "client", processes.client_token)
-    arguments = ["list", "--json", "--server", processes.url, "--token-file", str(tmp_path / "client")]
+def test_list_of_a_server(deserted, tmp_path):
+    secret(tmp_path / "client", deserted.client_token)
+    arguments = ["list", "--json", "--server", deserted.url, "--token-file", str(tmp_path / "client")]
     assert json.loads(CliRunner().invoke(device_app, arguments).stdout) == []
     (tmp_path / "client").write_text("nas-wrong")
     assert "nas device token add" in refusal(CliRunner().invoke(device_app, arguments))

@@ -138,10 +138,9 @@ def test_child_that_dies_of_a_model_is_a_result(processes, elsewhere, network, q
         assert meter.measure(network, network, quick).status != "failed"
 
 
-def test_nobody_there(processes, network, quick):
-    processes.serve()
+def test_nobody_there(deserted, network, quick):
     with (
-        RemoteMeter(processes.url, processes.client_token, "boards", wait_s=1) as meter,
+        RemoteMeter(deserted.url, deserted.client_token, "boards", wait_s=1) as meter,
         pytest.raises(MeasuringError, match=r"no device of pool 'boards' answered within 1 s; see: nas device list"),
     ):
         meter.measure(network, network, quick)
@@ -155,12 +154,11 @@ def test_no_server(processes):
         _ = meter.device
 
 
-def test_refused_tokens(processes, tmp_path):
-    processes.serve()
-    for token in ("nas-wrong", processes.device_token):
-        with RemoteMeter(processes.url, token, "boards", wait_s=5) as meter, pytest.raises(UserError, match="token"):
+def test_refused_tokens(deserted):
+    for token in ("nas-wrong", deserted.device_token):
+        with RemoteMeter(deserted.url, token, "boards", wait_s=5) as meter, pytest.raises(UserError, match="token"):
             _ = meter.device
-    processes.token_file.write_text("nas-wrong")
-    agent = processes.agent("one")
+    deserted.token_file.write_text("nas-wrong")
+    agent = deserted.agent("one")
     assert agent.wait(30) == 2
-    assert "latency.agent: 401" in (tmp_path / "one.log").read_text()
+    assert "latency.agent: 401" in (deserted.folder / "one.log").read_text()

@@ -309,3 +309,54 @@ def test_half_an_upload_of_a_killed_server_is_swept(world):
     world.stop()
     world.start()
     assert not part.exists()
+
+
+def test_job_is_not_given_to_who_has_hung_up(world, tokens):
+    """As ASGI has it: the question is there, and before a job is, the connection is gone."""
+    world.trusted("one")
+    service = Service(world.database, world.models, world.dispatcher, Bell())
+    app = create_app(service)
+    speaker = world.speaker("one").model_dump()
+    body = json.dumps({**speaker, "wait_s": 3}).encode()
+    headers = {
+        "authorization": f"Bearer {tokens['board']}",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/lease",
+        "raw_path": b"/v1/lease",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("server", 80),
+    }
+
+    async def hang_up() -> list[int]:
+        told, gone, sent = [{"type": "http.request", "body": body, "more_body": False}], asyncio.Event(), []
+
+        async def receive():
+            if told:
+                return told.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+
+        asking = asyncio.create_task(app(scope, receive, send))
+        await asyncio.sleep(0.1)
+        gone.set()
+        world.submit()
+        service.bell.ring()
+        await asking
+        return [message["status"] for message in sent if "status" in message]
+
+    assert asyncio.run(hang_up()) == [204]
+    assert world.lease("one").attempt.number == 1
