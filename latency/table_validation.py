@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from scipy.stats import kendalltau  # type: ignore[import-untyped]
+from scipy.stats import kendalltau
 
 from latency.latency import Latency, LatencySource
 from latency.table import LatencyTable, Validation, WorstCase

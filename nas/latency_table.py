@@ -79,6 +79,18 @@ def read_table(file: Path) -> LatencyTable:
         raise UserError(str(error)) from None
 
 
+def keep_table(table: LatencyTable, file: Path) -> None:
+    """Write `table` to `file`, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written; what was there before is untouched.
+    """
+    try:
+        save_table(table, file)
+    except TableFileError as error:
+        raise UserError(str(error)) from None
+
+
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=40), TextColumn("{task.fields[state]}"))
     return Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
@@ -132,7 +144,7 @@ def build(
         raise UserError(str(error)) from None
     except ValueError as error:
         raise UserError(f"{out}: {error}") from None
-    save_table(table, out)
+    keep_table(table, out)
     return table
 
 

@@ -99,13 +99,12 @@ def validate_command(
     as_json: Json = False,
 ) -> None:
     """Measure fresh random networks and say how far the table is off; the result is kept in FILE."""
-    from latency.table_file import save_table
-    from nas.latency_table import read_table, validated
+    from nas.latency_table import keep_table, read_table, validated
 
     table = read_table(file)
     with opened_meter(device, table.device.deployment) as meter:
         table = validated(table, meter, networks, seed, Console(stderr=True))
-    save_table(table, file)
+    keep_table(table, file)
     assert table.validation is not None
     _print_validation(table.validation, as_json)
 

@@ -16,7 +16,6 @@ from controllers.build import build_controller
 from latency.cores import available_cores
 from latency.latency import Latency
 from latency.measuring_lock import is_measuring
-from latency.table_file import save_table
 from nas.bench import Bench, opened_bench
 from nas.calibration import Calibration
 from nas.calibration_images import calibration_images
@@ -26,6 +25,7 @@ from nas.evaluator import Evaluator, RecordedEvaluator, check_recorded_run
 from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export, train_finalists
 from nas.images import Images
 from nas.latency_check import absolute, check_latency, check_table, resolved_latency
+from nas.latency_table import keep_table
 from nas.network import resolve_network
 from nas.objective import Target
 from nas.over_devices import DeviceObjectives, objectives_told
@@ -287,4 +287,4 @@ def _check_table(bench: Bench, console: Console) -> None:
     with console.status("checking the latency table ..."):
         error = check_prices(bench.table, config.latency.table, SPACES[config.space], config.seed, measure)
     console.print(f"table     {config.latency.table}, off by {error:.1%} on {NUM_NETWORKS} networks", highlight=False)
-    save_table(bench.table, bench.run.folder / TABLE)
+    keep_table(bench.table, bench.run.folder / TABLE)
