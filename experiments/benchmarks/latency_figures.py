@@ -4,6 +4,8 @@
 
 Rounds of jobs, all conditions in each, so that a drift of the machine over the minutes is not mistaken for a difference
 between them. Every job is one line of --out; a second call goes on where the first one stopped, --report only sums up.
+A job during which anybody else used this machine (Linux: processor time beyond its own and the trainer's) does not count
+and is done again; what the host gives to other machines cannot be seen.
 
     idle      pairs of search-grade measurements of the same network: nothing but noise separates them (A/A)
     training  the same while the proxy trainer runs on the other cores, which rests whenever somebody measures
@@ -19,20 +21,24 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from latency.cores import measuring_core, other_cores, pin
 from latency.deployed_model import deployed_model
 from latency.deployment import Deployment
+from latency.latency import Latency
+from latency.measurement import Measurement
 from latency.meter import GRADES, Grade, MeterSettings
 from latency.meter_process import MeterProcess
 from latency.metered import MeteredLatency
@@ -45,7 +51,11 @@ LARGE, SLOWER = "mobilenet_v3_large", "mobilenet_v3_large_slower"
 NUM_TRUTHS = NUM_FINAL_PAIRS = 20
 TRUTH = Grade(MeterSettings(budget_s=2.2))
 NUM_CLASSES = 1000
+STRANGERS = 0.15  # cores, on average over a job
+MAX_REPEATS = 20
 WARMUP_RUNS = 10
+
+T = TypeVar("T")
 
 TRAINER = """
 import sys, time
@@ -148,17 +158,32 @@ class Bench:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
+    def _alone(self, work: Callable[[], T], neighbours: float = 0.0) -> T:
+        """What `work` returns when nobody but itself, and `neighbours` cores, used the machine meanwhile."""
+        for _ in range(MAX_REPEATS):
+            start, busy = time.perf_counter(), busy_s()
+            result = work()
+            strangers = (busy_s() - busy) / (time.perf_counter() - start) - 1 - neighbours
+            if strangers <= STRANGERS:
+                return result
+            time.sleep(2)
+        raise RuntimeError("this machine is not idle: other processes use it all the time")
+
     def job(self, condition: str, name: str, grade: Grade, index: int) -> float:
         """Measure once; seconds, emission of the model and loading included."""
-        start = time.perf_counter()
-        latency, measurements = self.meter.measure(networks()[name], grade)
-        seconds = time.perf_counter() - start
+
+        def work() -> tuple[Latency, list[Measurement], float]:
+            start = time.perf_counter()
+            return *self.meter.measure(networks()[name], grade), time.perf_counter() - start
+
+        latency, measurements, seconds = self._alone(work, 1.0 if condition == "training" else 0.0)
+        failed = latency.status == "failed"
         self._write(
             condition=condition,
             name=name,
             index=index,
-            ratio=None if latency.status == "failed" else latency.ratio,
-            interval=None if latency.status == "failed" else latency.ratio_interval,
+            ratio=None if failed else latency.ratio,
+            interval=None if failed else latency.ratio_interval,
             status=latency.status,
             seconds=round(seconds, 3),
             reference_ms=statistics.median(m.reference_ms for m in measurements if m.sessions),
@@ -168,23 +193,38 @@ class Bench:
 
     def truth(self, name: str, index: int) -> None:
         """One fresh process."""
-        model = self.models[name].read_bytes()
-        taken = self.meter.meter.measure(
-            model, self.meter.reference.model, TRUTH.settings, seed=index, fresh_process=True
+        model, yardstick = self.models[name].read_bytes(), self.meter.reference.model
+        taken = self._alone(
+            lambda: self.meter.meter.measure(model, yardstick, TRUTH.settings, seed=index, fresh_process=True)
         )
         self._write(condition="truth", name=name, index=index, ratio=taken.ratio, status=taken.status)
 
     def mean(self, name: str, index: int, seconds: float) -> None:
         """Mean of as many runs as fit into `seconds`."""
-        assert self.plain.stdin is not None
-        assert self.plain.stdout is not None
-        self.plain.stdin.write(json.dumps([str(self.models[name]), seconds, WARMUP_RUNS]) + "\n")
-        self.plain.stdin.flush()
-        self._write(condition="mean", name=name, index=index, mean_ms=float(self.plain.stdout.readline()))
+        order = json.dumps([str(self.models[name]), seconds, WARMUP_RUNS]) + "\n"
+
+        def work() -> float:
+            assert self.plain.stdin is not None
+            assert self.plain.stdout is not None
+            self.plain.stdin.write(order)
+            self.plain.stdin.flush()
+            return float(self.plain.stdout.readline())
+
+        self._write(condition="mean", name=name, index=index, mean_ms=self._alone(work))
 
     def done(self, condition: str, name: str, index: int) -> bool:
         """Whether an earlier call did it."""
         return any((r["condition"], r["name"], r["index"]) == (condition, name, index) for r in self.records)
+
+
+def busy_s() -> float:
+    """Seconds of processor time that the machine has spent, all cores and everybody; 0 where unknown."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _program(text: str, *arguments: str) -> subprocess.Popen[str]:
@@ -205,8 +245,7 @@ def one_round(bench: Bench, index: int) -> None:
         if bench.done("idle", name, 2 * index + 1):
             continue
         seconds = [bench.job("idle", name, search, 2 * index + n) for n in range(2)]
-        bench.mean(name, 2 * index, statistics.mean(seconds))
-        bench.mean(name, 2 * index + 1, statistics.mean(seconds))
+        bench.mean(name, index, statistics.mean(seconds))
         if index < NUM_TRUTHS:
             bench.truth(name, index)
     bench.resume_training()
