@@ -7,11 +7,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from controllers.build import build_controller
 from nas.config import Config
+from nas.over_devices import objectives_told
 from nas.search import SPACES
 from nas.study import Constraints, Study
 from nas.trial import Trial
@@ -104,6 +106,7 @@ def learned_preferences(config: Config, trials: list[Trial], num_proposals: int 
         concurrency=config.concurrency or 1,
         journal=_Unwritten(),
         finished=trials,
+        objectives=partial(objectives_told, config.latency.over_devices),
     )
     with _one_thread():
         while study.next() is not None:

@@ -329,7 +329,9 @@ def _rms(errors: list[float]) -> float:
 def main() -> None:
     """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=34, help="each has 3 idle pairs, the first 20 also the rest; 8 to 65 s")
+    parser.add_argument(
+        "--rounds", type=int, default=34, help="each has 3 idle pairs, the first 20 also the rest; 8 to 65 s"
+    )
     parser.add_argument("--minutes", type=float, default=60, help="begin no round after this long")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a job")
     parser.add_argument("--report", action="store_true", help="only sum up what is there")
