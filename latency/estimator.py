@@ -242,6 +242,11 @@ def reached(sessions: Sequence[Session], goal: Goal) -> bool:
     return len(sessions) >= goal.min_sessions and _verdict([_Process.of(sessions)], goal)[0] == "ok"
 
 
+def half_width(sessions: Sequence[Session], spread: Spread) -> float:
+    """Half the 95 % interval of the log ratio as far as one process can tell: without the variance between processes."""
+    return _interval([_Process.of(sessions)], Spread(session_sd=spread.session_sd, process_sd=0.0))[1]
+
+
 def _interval(processes: Sequence[_Process], spread: Spread) -> tuple[float, float]:
     """Centre and half-width of the log ratio."""
     centres = np.array([process.centre for process in processes])

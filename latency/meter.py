@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from latency.estimator import Block, Goal, Pair, Session, Spread, reached
+from latency.estimator import Block, Goal, Pair, Session, Spread, half_width, reached
 from latency.system_clock import Clock
 
 Run = Callable[[], None]
@@ -31,6 +31,7 @@ _STEADY_WINDOW = 5
 _STEADY_SPREAD = 1.05
 _NUM_PADS = 8
 _MAX_PAD_BYTES = 1 << 16
+_BAD_MOMENT = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class MeterSettings:
 
     Attributes:
         goal: when the ratio is good enough to stop.
-        budget_s: stop anyway after this long, loading included; positive. Exceeded by one session at most.
+        budget_s: stop anyway after this long, loading included; positive. Exceeded by one session at most; twice as long
+            where the half-width is still over twice the goal's, for some measurements hit a bad moment.
         session_s: aimed duration of a session's blocks; at least two pairs.
         refill_s: untimed inferences after each change of network, at least one: they load the caches again. Measured on
             MobileNetV2 against itself, the first inference is 9 % slower than the tenth, the second 4 %, the fourth 1 %.
@@ -210,13 +212,17 @@ def take_sessions(
         seed: draws blocks of memory that are held during a session, so that the networks come to lie elsewhere.
     """
     rng = np.random.default_rng(seed)
-    deadline = clock.wall_ns() + settings.budget_s * 1e9
+    budget_ns = settings.budget_s * 1e9
+    deadline = clock.wall_ns() + budget_ns
     sessions: list[Session] = []
     while True:
         pads = [bytearray(int(size)) for size in rng.integers(1, _MAX_PAD_BYTES, _NUM_PADS)]
         sessions.append(_take_session(load_candidate, load_reference, clock, settings, len(sessions) % 2 == 1))
         del pads
-        if reached(sessions, settings.goal) or clock.wall_ns() >= deadline:
+        now = clock.wall_ns()
+        if reached(sessions, settings.goal) or now >= deadline + budget_ns:
+            return sessions
+        if now >= deadline and half_width(sessions, settings.goal.spread) <= _BAD_MOMENT * settings.goal.half_width:
             return sessions
 
 

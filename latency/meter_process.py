@@ -50,7 +50,7 @@ class MeterProcess:
             Several threads take as many cores: this one, and the last before it that this process may use now.
         deployment: how the models are run; by default as `Deployment()`. That they are made for its resolution, batch
             and dtype is up to the caller.
-        timeout_s: kill the child when a job takes longer than this and the budget of its settings together; positive.
+        timeout_s: kill the child when a job takes longer than this and twice the budget of its settings; positive.
 
     Raises:
         ValueError: a timeout that is not positive, or more threads than cores.
@@ -217,7 +217,7 @@ class MeterProcess:
     def _ask(self, job: Mapping[str, Any], *models: bytes, budget_s: float = 0.0) -> dict[str, Any]:
         assert self._child is not None
         assert self._child.stdin is not None
-        return self._read(self._timeout_s + budget_s, json.dumps(job).encode() + b"\n", *models)
+        return self._read(self._timeout_s + 2 * budget_s, json.dumps(job).encode() + b"\n", *models)
 
     def _read(self, timeout_s: float, *to_send: bytes) -> dict[str, Any]:
         """Send, then wait for one line of JSON; past the timeout the child is killed, which ends both."""

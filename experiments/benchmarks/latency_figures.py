@@ -238,17 +238,17 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def one_round(bench: Bench, index: int) -> None:
+def one_round(bench: Bench, index: int, only_idle: bool) -> None:
     """Everything once; the parts that an earlier call did are skipped."""
     search, final = GRADES["search"], GRADES["final"]
     for name in networks():
         if bench.done("idle", name, 2 * index + 1):
             continue
         seconds = [bench.job("idle", name, search, 2 * index + n) for n in range(2)]
-        if index < NUM_TRUTHS:
+        if index < NUM_TRUTHS and not only_idle:
             bench.mean(name, index, statistics.mean(seconds))
             bench.truth(name, index)
-    if index >= NUM_TRAINING_ROUNDS:
+    if index >= NUM_TRAINING_ROUNDS or only_idle:
         return
     bench.resume_training()
     for name in networks():
@@ -334,6 +334,7 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=60, help="begin no round after this long")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a job")
+    parser.add_argument("--only-idle", action="store_true", help="only the pairs of measurements with nothing beside them")
     parser.add_argument("--report", action="store_true", help="only sum up what is there")
     arguments = parser.parse_args()
     if not arguments.report:
@@ -349,7 +350,7 @@ def main() -> None:
                 for index in range(arguments.rounds):
                     if time.monotonic() > until:
                         break
-                    one_round(bench, index)
+                    one_round(bench, index, arguments.only_idle)
             finally:
                 bench.close()
     print(table(read(arguments.out)))

@@ -125,7 +125,7 @@ class JobRequest(Message):
         if missing:
             raise ValueError(f"a job of kind {self.kind} needs {', '.join(missing)}")
         settings = self.meter_settings
-        pairs = (settings.budget_s + settings.session_s) / (2 * min(settings.block_s, settings.max_block_s))
+        pairs = (2 * settings.budget_s + settings.session_s) / (2 * min(settings.block_s, settings.max_block_s))
         if pairs > MAX_PAIRS:
             raise ValueError(
                 f"settings: about {pairs:.0f} pairs of blocks, at most {MAX_PAIRS} are taken; lower budget_s or raise block_s"

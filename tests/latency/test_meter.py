@@ -164,8 +164,16 @@ class TestBudget:
         settings = MeterSettings(goal=Goal(half_width=1e-6), budget_s=1)
         sessions = machine.sessions(5 * MS, 5 * MS, settings)
         one_session = 2 * 5 * 5.4 * MS + settings.session_s * 1e9 + 2 * 5 * 5.4 * MS  # warm-up, blocks, the last pair
-        assert 1e9 <= machine.now < 1e9 + one_session
+        assert 2e9 <= machine.now < 2e9 + one_session  # so far from the goal, twice the budget
         assert found_in(sessions, settings).status == "wide"
+
+    @pytest.mark.parametrize(("goal", "budgets"), [(0.010, 1), (0.004, 2)])
+    def test_is_doubled_for_a_bad_moment_alone(self, goal: float, budgets: int) -> None:
+        machine = FakeMachine()  # equal sessions: the interval is the prior one, some 1.1 % after a second
+        settings = MeterSettings(goal=Goal(half_width=goal, spread=Spread(session_sd=0.016)), budget_s=1)
+        sessions = machine.sessions(5 * MS, 5 * MS, settings)
+        assert found_in(sessions, settings).status == "wide"
+        assert budgets * 1e9 <= machine.now < (budgets + 0.5) * 1e9
 
     def test_counts_loading(self) -> None:
         machine = FakeMachine(load_ns=300 * MS)
