@@ -293,7 +293,7 @@ def table(records: list[dict[str, Any]]) -> str:
             for index, slow in groups.get((condition, SLOWER), {}).items()
             if (fast := groups[condition, LARGE].get(index)) and slow["ratio"] and fast["ratio"]
         ]
-        if right:
+        if right and {SLOWER, LARGE} <= truth.keys():
             by = truth[SLOWER] / truth[LARGE] - 1
             lines.append(f"{condition:9}slower by {by:.1%}: ranked right {np.mean(right):.1%} of {len(right)}")
     ours, means = [], []

@@ -167,7 +167,7 @@ class TestBudget:
         assert 2e9 <= machine.now < 2e9 + one_session  # so far from the goal, twice the budget
         assert found_in(sessions, settings).status == "wide"
 
-    @pytest.mark.parametrize(("goal", "budgets"), [(0.010, 1), (0.004, 2)])
+    @pytest.mark.parametrize(("goal", "budgets"), [(0.010, 1), (0.002, 2)])
     def test_is_doubled_for_a_bad_moment_alone(self, goal: float, budgets: int) -> None:
         machine = FakeMachine()  # equal sessions: the interval is the prior one, some 1.1 % after a second
         settings = MeterSettings(goal=Goal(half_width=goal, spread=Spread(session_sd=0.016)), budget_s=1)
