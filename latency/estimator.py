@@ -9,8 +9,8 @@ networks (Duet benchmarking, arXiv 2001.05811, is the idea; here the two alterna
 * Pairs are rejected blind: no rule can see which of the two networks was slower.
 * A session's log ratio is the Hodges-Lehmann average of its pairs, a process's that of its sessions, and the result that
   of the processes.
-* The spread of sessions makes the interval. A session draws its memory layout anew, which matters as much as noise does;
-  repeating pairs without loading again looks certain and is not.
+* The spread of sessions makes the interval. A session draws its memory layout anew; repeating pairs without loading again
+  looks certain and is not.
 """
 
 from __future__ import annotations
