@@ -2,8 +2,8 @@
 
 A process measures in sessions: load both networks, warm them up, then short blocks of each in turn. Within a session the
 alternation cancels what the machine does slowly; from session to session the networks lie elsewhere in memory, so that the
-spread of sessions tells how far one session can be trusted. Loading takes some 20 ms and is worth it: on a machine of 2
-cores five sessions of a quarter of a second repeat twice as well as one of 1.4 s (docs/latency.md).
+spread of sessions tells how far one session can be trusted. Loading takes some 20 ms and is worth it: beside
+busy neighbours four short sessions repeated twice as well as a long one of the same time (docs/latency.md).
 """
 
 from __future__ import annotations
