@@ -334,7 +334,9 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=60, help="begin no round after this long")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a job")
-    parser.add_argument("--only-idle", action="store_true", help="only the pairs of measurements with nothing beside them")
+    parser.add_argument(
+        "--only-idle", action="store_true", help="only the pairs of measurements with nothing beside them"
+    )
     parser.add_argument("--report", action="store_true", help="only sum up what is there")
     arguments = parser.parse_args()
     if not arguments.report:

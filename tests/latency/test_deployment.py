@@ -143,15 +143,18 @@ def test_batch_of_two(batch_of_two: bytes, quick: MeterSettings) -> None:
 
 
 @linux
-def test_two_threads_share_the_work(larger_network: bytes, quick: MeterSettings) -> None:
-    with MeterProcess(None, Deployment(num_threads=2)) as child:
-        found, threads = measured_and_watched(child, larger_network, quick)
-        busy_ns = sorted(ns for _, ns in threads)
-        assert child.core is None
-    assert found.status != "failed"
+def test_a_second_thread_joins_in(larger_network: bytes, quick: MeterSettings) -> None:
+    # How much the helper gets to do is up to whoever else uses the machine; that it is there is not.
+    num_threads = {}
+    for number in (1, 2):
+        with MeterProcess(None, Deployment(num_threads=number)) as child:
+            found, threads = measured_and_watched(child, larger_network, quick)
+            assert child.core is None
+        assert found.status != "failed"
+        num_threads[number] = len(threads)
+    assert num_threads[2] > num_threads[1]
     pairs = [pair for session in found.sessions for pair in session]
     assert {block.cpu_ratio for pair in pairs for block in (pair.candidate, pair.reference)} == {None}
-    assert busy_ns[-2] > 1e6  # a helper; a thread that only starts runs for less than 0.1 ms
 
 
 @linux
