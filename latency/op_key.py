@@ -13,10 +13,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from search_spaces.arch import Activation
-from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Op, Scale, Shape
+from search_spaces.arch import Activation, Kernel, Padding
+from search_spaces.graph import (
+    INPUT,
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    GlobalPool,
+    Graph,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    Op,
+    Scale,
+    Shape,
+)
 
-Kind = Literal["conv", "pointwise", "depthwise", "grouped", "average_pool", "global_pool", "scale", "add", "linear"]
+Kind = Literal[
+    "conv",
+    "pointwise",
+    "depthwise",
+    "grouped",
+    "average_pool",
+    "max_pool",
+    "global_pool",
+    "local_norm",
+    "scale",
+    "add",
+    "concat",
+    "linear",
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 After = Literal["", "plain", "activated", "scale"]
@@ -35,22 +62,23 @@ class OpKey:
 
     Attributes:
         kind: ``conv`` is dense with a kernel above 1, ``pointwise`` dense with kernel 1; the rest is what it says.
-        in_channels: absolute width of the first input, or features; at least 1.
+        in_channels: absolute width of the first input, or features, or of all inputs of a concatenation; at least 1.
         out_channels: of the output; at least 1.
-        kernel: side of the square kernel; 1 for operations without one.
+        kernel: (height, width) of the window; (1, 1) for operations without one.
         stride: 1 for operations without one.
         height: of the first input.
         width: of the first input.
-        activation: swallowed or not, it is part of the convolution.
+        activation: swallowed or not, it is part of the convolution or addition.
         groups: of a grouped convolution; 1 for all other kinds, depthwise included.
         after: see `After`.
         before: see `Before`.
+        padding: of the window.
     """
 
     kind: Kind
     in_channels: int
     out_channels: int
-    kernel: int
+    kernel: Kernel
     stride: int
     height: int
     width: int
@@ -58,12 +86,15 @@ class OpKey:
     groups: int = 1
     after: After = ""
     before: Before = ""
+    padding: Padding = "same"
 
     def __str__(self) -> str:
+        kernel = "x".join(map(str, dict.fromkeys(self.kernel)))
+        padding = "" if self.padding == "same" else f" {self.padding}"
         groups = f" g{self.groups}" if self.groups > 1 else ""
         context = "".join(f" {sign}{word}" for sign, word in (("<", self.after), (">", self.before)) if word)
         return (
-            f"{self.kind} {self.in_channels}->{self.out_channels} k{self.kernel} s{self.stride}{groups} "
+            f"{self.kind} {self.in_channels}->{self.out_channels} k{kernel} s{self.stride}{groups}{padding} "
             f"@{self.height}x{self.width} {self.activation}{context}"
         )
 
@@ -79,8 +110,10 @@ class OpKey:
             raise ValueError(f"operation key {text!r}: expected the form 'pointwise 96->24 k1 s1 @56x56 none >add'")
         fields: Mapping[str, str | None] = match.groupdict()
         numbers = {name: int(value or 1) for name, value in fields.items() if name in _NUMBERS}
-        words = {name: value or "" for name, value in fields.items() if name not in _NUMBERS}
-        return cls(**{**numbers, **words})  # type: ignore[arg-type]
+        words = {name: value or "" for name, value in fields.items() if name not in (*_NUMBERS, "kernel")}
+        height, _, width = str(fields["kernel"]).partition("x")
+        words["padding"] = words["padding"] or "same"
+        return cls(**{**numbers, **words}, kernel=(int(height), int(width or height)))  # type: ignore[arg-type]
 
     @property
     def family(self) -> OpKey:
@@ -93,16 +126,19 @@ class OpKey:
         return self.kind not in ("conv", "pointwise", "grouped", "linear")
 
 
-_NUMBERS = ("in_channels", "out_channels", "kernel", "stride", "height", "width", "groups")
+_NUMBERS = ("in_channels", "out_channels", "stride", "height", "width", "groups")
 
 
 def _number(name: str) -> str:
     return rf"(?P<{name}>[1-9]\d*)"
 
 
+_POINT: Kernel = (1, 1)
+
 _PATTERN = re.compile(
     rf"(?P<kind>{'|'.join(KINDS)}) {_number('in_channels')}->{_number('out_channels')} "
-    rf"k{_number('kernel')} s{_number('stride')}(?: g(?P<groups>[2-9]|[1-9]\d+))? "
+    rf"k(?P<kernel>[1-9]\d*|([1-9]\d*)x(?!\2 )[1-9]\d*) s{_number('stride')}(?: g(?P<groups>[2-9]|[1-9]\d+))?"
+    rf"(?: (?P<padding>valid|ceil))? "
     rf"@{_number('height')}x{_number('width')} (?P<activation>{'|'.join(get_args(Activation))})"
     rf"(?: <(?P<after>{'|'.join(filter(None, get_args(After)))}))?"
     rf"(?: >(?P<before>{'|'.join(filter(None, get_args(Before)))}))?",
@@ -156,24 +192,30 @@ def _key(op: Op, source: Shape, after: After, before: Before) -> OpKey:
         case Conv():
             kind, groups = _convolution(op)
             sizes = (op.kernel, op.stride, height, width)
-            return OpKey(kind, channels, op.shape[0], *sizes, op.activation, groups, after, before)
-        case AveragePool():
-            return OpKey("average_pool", channels, channels, op.kernel, op.stride, height, width, before=before)
+            return OpKey(kind, channels, op.shape[0], *sizes, op.activation, groups, after, before, op.padding)
+        case AveragePool() | MaxPool():
+            pool: Kind = "average_pool" if isinstance(op, AveragePool) else "max_pool"
+            window = ((op.kernel, op.kernel), op.stride)
+            return OpKey(pool, channels, channels, *window, height, width, before=before, padding=op.padding)
         case Linear():
-            return OpKey("linear", op.in_features, op.shape[0], 1, 1, 1, 1)
+            return OpKey("linear", op.in_features, op.shape[0], _POINT, 1, 1, 1, op.activation)
         case GlobalPool():
-            return OpKey("global_pool", channels, channels, 1, 1, height, width, before=before)
+            return OpKey("global_pool", channels, channels, _POINT, 1, height, width, before=before)
+        case LocalResponseNorm():
+            return OpKey("local_norm", channels, channels, (op.size, op.size), 1, height, width, before=before)
         case Scale():
-            return OpKey("scale", channels, channels, 1, 1, height, width, before=before)
+            return OpKey("scale", channels, channels, _POINT, 1, height, width, before=before)
         case Add():
-            return OpKey("add", channels, channels, 1, 1, height, width, after=after, before=before)
+            return OpKey("add", channels, channels, _POINT, 1, height, width, op.activation, after=after, before=before)
+        case Concat():
+            return OpKey("concat", op.shape[0], op.shape[0], _POINT, 1, height, width, before=before)
         case _:
             raise TypeError(f"no latency key for operation {op}")
 
 
 def _convolution(op: Conv) -> tuple[Kind, int]:
     if op.groups == 1:
-        return ("pointwise" if op.kernel == 1 else "conv"), 1
+        return ("pointwise" if op.kernel == _POINT else "conv"), 1
     if op.groups == op.in_channels == op.shape[0]:
         return "depthwise", 1
     return "grouped", op.groups

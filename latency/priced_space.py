@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from latency.op_key import op_keys
 from latency.table import LatencyTable, MissingKeysError
-from search_spaces.arch import ArchSpec, BlockSpec, Head, Layer, Stem
+from search_spaces.arch import AnyLayer, ArchSpec, Block, Head, Stem
 from search_spaces.choice import Choices
 from search_spaces.graph import Graph, Shape
 from search_spaces.lower import lower_head, lower_layer, lower_stem
@@ -32,8 +34,8 @@ class PricedSpace:
         self._space = space
         self._table = table
         self._stems: dict[Stem, _Priced] = {}
-        self._blocks: dict[tuple[BlockSpec, Shape], _Priced] = {}
-        self._layers: dict[tuple[Layer, Shape], _Priced] = {}
+        self._blocks: dict[tuple[Block, Shape], _Priced] = {}
+        self._layers: dict[tuple[AnyLayer, Shape], _Priced] = {}
         self._heads: dict[tuple[Head, Shape], _Priced] = {}
 
     def latency_ms(self, choices: Choices) -> float:
@@ -64,9 +66,10 @@ class PricedSpace:
             head = self._heads[arch.head, shape] = self._price(graph, arch)
         return (table.correction.intercept_us + total_us + head[0]) / 1000
 
-    def _price_block(self, block: BlockSpec, shape: Shape, arch: ArchSpec) -> _Priced:
+    def _price_block(self, block: Block, shape: Shape, arch: ArchSpec) -> _Priced:
         total_us = 0.0
-        for layer in block.layers():
+        layers: Iterator[AnyLayer] = block.layers()
+        for layer in layers:
             priced = self._layers.get((layer, shape))
             if priced is None:
                 priced = self._layers[layer, shape] = self._price(lower_layer(layer, shape), arch)

@@ -8,6 +8,7 @@ over operations, so that a network's price stays a sum. Priors keep what the dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from latency.op_key import KINDS, OpKey
+from search_spaces.graph import window_size
 
 _PHYSICAL = ("macs", "read_bytes", "written_bytes", "weight_bytes", "spilled_bytes")
 FEATURES = tuple(
@@ -95,12 +97,13 @@ def op_features(key: OpKey, time_us: float, num_kernels: float) -> NDArray[np.fl
 
 def _work(key: OpKey) -> tuple[float, ...]:
     """Multiply-adds; bytes read, written, of weights, beyond a cache; float32, one image."""
-    positions = -(-key.height // key.stride) * -(-key.width // key.stride)
+    sizes = zip((key.height, key.width), key.kernel, strict=True)
+    positions = math.prod(window_size(size, kernel, key.stride, key.padding) for size, kernel in sizes)
     weights = 0.0
     if key.kind == "depthwise":
-        weights = key.kernel**2 * key.out_channels
+        weights = math.prod(key.kernel) * key.out_channels
     elif not key.ties_widths:
-        weights = key.kernel**2 * key.in_channels * key.out_channels / key.groups
+        weights = math.prod(key.kernel) * key.in_channels * key.out_channels / key.groups
     num_inputs = 2 if key.kind == "add" else 1
     read = num_inputs * key.in_channels * key.height * key.width
     written = key.out_channels * (1 if key.kind == "global_pool" else positions)

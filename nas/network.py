@@ -4,32 +4,72 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import UserError
+from search_spaces import zoo
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_json import arch_from_json
 from search_spaces.arch_string import parse_arch
+from search_spaces.edits import with_squeeze
 from search_spaces.zoo import ZOO
 
+DEFAULT_RESOLUTION = 224
+FORM = "NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string, or a JSON file"
 
-def resolve_network(text: str) -> ArchSpec:
-    """The architecture that `text` names.
+
+@dataclass(frozen=True, slots=True)
+class NamedNetwork:
+    """An architecture, what to call it, and the side in pixels of the input that it was made for."""
+
+    name: str
+    arch: ArchSpec
+    resolution: int = DEFAULT_RESOLUTION
+
+
+def resolve(text: str) -> NamedNetwork:
+    """The network that `text` names.
 
     Raises:
         UserError: it is none of the three, or the string or file is wrong.
     """
-    if text in ZOO:
-        return ZOO[text]
+    try:
+        variant = zoo.find(text)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if variant is not None:
+        return NamedNetwork(variant.name, variant.arch, variant.resolution)
     path = Path(os.path.expanduser(text))  # unlike Path.expanduser, leaves the home of an unknown user alone
     if path.suffix == ".json" or os.path.isfile(path):
-        return _read(path)
-    if "_" in text and any(character.isdigit() for character in text) and text[:1] in "rs":
+        arch = _read(path)
+    elif ("_" in text and any(character.isdigit() for character in text) and " " in text) or text[:1] in "rs":
         try:
-            return parse_arch(text)
+            arch = parse_arch(text)
         except ValueError as error:
             raise UserError(f"architecture: {error}") from None
-    raise UserError(f"{text!r}: neither a network ({', '.join(ZOO)}), nor an architecture string, nor a JSON file")
+    else:
+        raise UserError(f"{text!r}: not {FORM}; the zoo has {', '.join(ZOO)}")
+    return NamedNetwork(network_name(arch), arch)
+
+
+def resolve_network(text: str) -> ArchSpec:
+    """The architecture of the network that `text` names; errors as `resolve`."""
+    return resolve(text).arch
+
+
+def squeezed(network: NamedNetwork, ratio: float | None) -> NamedNetwork:
+    """`network` with squeeze-and-excitation of that ratio wherever it can stand; unchanged without one.
+
+    Raises:
+        UserError: a ratio out of range.
+    """
+    if ratio is None:
+        return network
+    try:
+        return NamedNetwork(f"{network.name} + SE {ratio:g}", with_squeeze(network.arch, ratio), network.resolution)
+    except ValueError as error:
+        raise UserError(f"--se {ratio:g}: {error}") from None
 
 
 def _read(path: Path) -> ArchSpec:
@@ -43,4 +83,4 @@ def _read(path: Path) -> ArchSpec:
 
 def network_name(arch: ArchSpec) -> str:
     """The zoo's name of `arch`, or its string."""
-    return next((name for name, spec in ZOO.items() if spec == arch), str(arch))
+    return next((name for name, network in ZOO.items() if network.arch == arch), str(arch))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from search_spaces.arch import ArchSpec, Layer
+from search_spaces.arch import AnyLayer, ArchSpec
 from search_spaces.count import op_macs, op_params
 from search_spaces.graph import Conv, Op, Shape
 from search_spaces.lower import lower
+from search_spaces.module import Branches, LocalNorm, Pool
 
 OTHER = "other"
 
@@ -70,7 +71,7 @@ def layer_costs(arch: ArchSpec, resolution: int, num_classes: int, kernels_us: M
         LayerCost(
             name=name,
             kind=kinds.get(name, name),
-            kernel=max((op.kernel for op in ops if isinstance(op, Conv)), default=None),
+            kernel=max((max(op.kernel) for op in ops if isinstance(op, Conv)), default=None),
             stride=max((op.stride for op in ops if isinstance(op, Conv)), default=None),
             shape=ops[-1].shape,
             params=sum(map(op_params, ops)),
@@ -87,19 +88,36 @@ def layer_costs(arch: ArchSpec, resolution: int, num_classes: int, kernels_us: M
 def _kinds(arch: ArchSpec) -> Iterator[tuple[str, str]]:
     yield "stem", "convolution"
     for b, block in enumerate(arch.blocks, start=1):
-        for i, layer in enumerate(block.layers(), start=1):
+        layers: Iterator[AnyLayer] = block.layers()
+        for i, layer in enumerate(layers, start=1):
             yield f"b{b}.l{i}", _kind(layer)
-    yield "head", "1x1 convolution, pooling" + (", hidden layer" if arch.head.hidden else "")
+    yield (
+        "head",
+        ("1x1 convolution, " if arch.head.channels else "")
+        + "pooling"
+        + (", hidden layer" if arch.head.hidden else ""),
+    )
     yield "classifier", "linear"
 
 
-def _kind(layer: Layer) -> str:
+def _kind(layer: AnyLayer) -> str:
+    match layer:
+        case Pool():
+            return f"{layer.kind} pooling"
+        case LocalNorm():
+            return "local response normalisation"
+        case Branches():
+            return "parallel branches" + (" + SE" if layer.se else "")
     if layer.op == "conv":
         base = "convolution"
+    elif layer.op == "dwsep":
+        base = "depthwise separable convolution"
+    elif layer.op.startswith("bottleneck"):
+        base = "bottleneck"
     elif layer.expanded_channels == layer.in_channels:
         base = "separable convolution"
     else:
         base = f"inverted bottleneck x{layer.expanded_channels / layer.in_channels:.3g}"
     gate = " + SE" if layer.squeezed_channels else ""
-    skip = {"identity": ", skip", "pool": ", pooled skip", "none": ""}[layer.skip]
+    skip = {"identity": ", skip", "projection": ", projected skip", "pool": ", pooled skip", "none": ""}[layer.skip]
     return base + gate + skip

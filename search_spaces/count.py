@@ -41,7 +41,7 @@ def num_elements(shape: Shape) -> int:
 def num_weights(op: Op) -> int:
     """Elements of the weight tensor; 0 for operations without one."""
     if isinstance(op, Conv):
-        return op.shape[0] * (op.in_channels // op.groups) * op.kernel * op.kernel
+        return op.shape[0] * (op.in_channels // op.groups) * op.kernel[0] * op.kernel[1]
     return op.in_features * op.shape[0] if isinstance(op, Linear) else 0
 
 
@@ -53,7 +53,7 @@ def op_macs(op: Op) -> int:
 def op_params(op: Op) -> int:
     """Trained parameters of one operation."""
     if isinstance(op, Conv):
-        return num_weights(op) + op.shape[0] * (2 * op.norm + op.bias)
+        return num_weights(op) + op.shape[0] * (2 * (op.norm is not None) + op.bias)
     return num_weights(op) + op.shape[0] if isinstance(op, Linear) else 0
 
 

@@ -99,6 +99,8 @@ def _to_choices(arch: ArchSpec) -> dict[str, Option]:
         raise ValueError(f"not in space 'mnasnet': needs {len(_BLOCKS)} blocks and MnasNet's stem and head, got {arch}")
     choices: dict[str, Option] = {}
     for number, block in enumerate(arch.blocks, start=1):
+        if not isinstance(block, BlockSpec):
+            raise ValueError(f"not in space 'mnasnet': block {number} is a {type(block).__name__}")
         op = _CONV_OP_NAMES.get((block.op, block.expand_ratio))
         if op is None:
             options = ", ".join(CONV_OPS)

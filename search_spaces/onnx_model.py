@@ -9,13 +9,27 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from search_spaces.arch import Activation
-from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Op, Scale
+from search_spaces.arch import Activation, Kernel, Padding
+from search_spaces.graph import (
+    INPUT,
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    GlobalPool,
+    Graph,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    Op,
+    Scale,
+)
 
 OPSET = 17
 IR_VERSION = 8  # what runtimes of 2022 and later read, so that boards with an older ONNX Runtime can measure
@@ -35,7 +49,7 @@ def _pool(seed: int) -> np.ndarray:
 def weight_shape(op: Conv | Linear) -> tuple[int, ...]:
     """Shape of the weight tensor of `op`."""
     if isinstance(op, Conv):
-        return (op.shape[0], op.in_channels // op.groups, op.kernel, op.kernel)
+        return (op.shape[0], op.in_channels // op.groups, *op.kernel)
     return (op.shape[0], op.in_features)
 
 
@@ -71,38 +85,69 @@ def _tensor(name: str, values: np.ndarray) -> TensorProto:
     return helper.make_tensor(name, TensorProto.FLOAT, values.shape, values.tobytes(), raw=True)
 
 
-def _activation_nodes(activation: Activation, name: str, source: str) -> NodeProto:
+def _before(op: Conv | Add) -> str:
+    """Name of the tensor that `op` makes before its activation."""
+    return op.name if op.activation == "none" else f"{op.name}/pre"
+
+
+def _activation_nodes(activation: Activation, name: str, source: str) -> Iterator[NodeProto]:
     node = functools.partial(helper.make_node, inputs=[source], outputs=[name], name=f"{name}/{activation}")
     match activation:
+        case "none":
+            return
         case "relu":
-            return node("Relu")
+            yield node("Relu")
         case "relu6":
-            return helper.make_node("Clip", [source, "zero", "six"], [name], name=f"{name}/relu6")
+            yield helper.make_node("Clip", [source, "zero", "six"], [name], name=f"{name}/relu6")
         case "hswish":
-            return node("HardSwish")
+            yield node("HardSwish")
+        case "swish":
+            gate = f"{name}/sigmoid"
+            yield helper.make_node("Sigmoid", [source], [gate], name=gate)
+            yield helper.make_node("Mul", [source, gate], [name], name=f"{name}/swish")
         case "sigmoid":
-            return node("Sigmoid")
+            yield node("Sigmoid")
         case "hsigmoid":
-            return node("HardSigmoid", alpha=1 / 6, beta=0.5)
-    raise ValueError(f"no ONNX operator for activation {activation!r}")
+            yield node("HardSigmoid", alpha=1 / 6, beta=0.5)
+        case _:
+            raise ValueError(f"no ONNX operator for activation {activation!r}")
+
+
+def _pads(kernel: Kernel, padding: Padding) -> list[int]:
+    """Rows and columns before, then after; what ``ceil`` adds at the end is the runtime's business."""
+    return [side // 2 for side in kernel] * 2 if padding == "same" else [0] * 4
 
 
 def _conv_nodes(op: Conv) -> Iterator[NodeProto]:
-    plain = op.activation == "none"
-    before = op.name if plain else f"{op.name}/pre"
-    padding = op.kernel // 2
+    before = _before(op)
     yield helper.make_node(
         "Conv",
         [*op.inputs, f"{op.name}.weight", f"{op.name}.bias"],
         [before],
         name=op.name,
-        kernel_shape=[op.kernel, op.kernel],
+        kernel_shape=list(op.kernel),
         strides=[op.stride, op.stride],
-        pads=[padding] * 4,
+        pads=_pads(op.kernel, op.padding),
         group=op.groups,
     )
-    if not plain:
-        yield _activation_nodes(op.activation, op.name, before)
+    yield from _activation_nodes(op.activation, op.name, before)
+
+
+def _pool_node(op: AveragePool | MaxPool) -> NodeProto:
+    kernel = (op.kernel, op.kernel)
+    options: dict[str, Any] = {"ceil_mode": 1} if op.padding == "ceil" else {}
+    if isinstance(op, AveragePool):
+        options["count_include_pad"] = int(op.counts_padding)
+    return helper.make_node(
+        type(op).__name__,  # ONNX calls both as we do
+        op.inputs,
+        [op.name],
+        name=op.name,
+        kernel_shape=kernel,
+        strides=[op.stride] * 2,
+        pads=_pads(kernel, op.padding),
+        **options,
+    )
 
 
 def _nodes(op: Op) -> Iterator[NodeProto]:
@@ -110,16 +155,20 @@ def _nodes(op: Op) -> Iterator[NodeProto]:
     match op:
         case Conv():
             yield from _conv_nodes(op)
-        case AveragePool():
-            pads = [op.kernel // 2] * 4
-            sides, strides = [op.kernel] * 2, [op.stride] * 2
-            yield node("AveragePool", kernel_shape=sides, strides=strides, pads=pads, count_include_pad=0)
+        case AveragePool() | MaxPool():
+            yield _pool_node(op)
         case GlobalPool():
             yield node("GlobalAveragePool")
         case Scale():
             yield node("Mul")
         case Add():
-            yield node("Add")
+            before = _before(op)
+            yield helper.make_node("Add", op.inputs, [before], name=op.name)
+            yield from _activation_nodes(op.activation, op.name, before)
+        case Concat():
+            yield node("Concat", axis=1)
+        case LocalResponseNorm():
+            yield node("LRN", size=op.size, alpha=op.alpha, beta=op.beta, bias=1.0)
         case Linear():
             flat = f"{op.name}/flat"
             yield helper.make_node("Flatten", op.inputs, [flat], name=flat)

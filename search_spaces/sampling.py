@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from search_spaces.arch import ArchSpec, BlockSpec
+from search_spaces.arch import ArchSpec, Block, BlockSpec
+from search_spaces.module import Branches
 
 DIVISOR = 8
 
@@ -61,14 +62,25 @@ def with_widths(arch: ArchSpec, outer: Width, inner: Width) -> ArchSpec:
         outer: gives the widths between layers, of stem and of head; asked once for each group of tied ones.
         inner: gives the expanded widths; where the answer equals the input's, which would drop the expansion, the layer
             gets `DIVISOR` channels more, or fewer at its full width.
+
+    Raises:
+        ValueError: the network has parallel branches.
     """
     stem = replace(arch.stem, channels=outer(arch.stem.channels))
-    blocks: list[BlockSpec] = []
+    blocks: list[Block] = []
     width = stem.channels
     for block in arch.blocks:
+        if isinstance(block, Branches):
+            raise ValueError("the widths of parallel branches have no variants")
+        if not isinstance(block, BlockSpec):
+            blocks.append(block)
+            continue
         for layer in block.layers():
-            out = width if layer.skip != "none" else outer(layer.out_channels)
+            out = width if layer.skip in ("identity", "pool") else outer(layer.out_channels)
             has_expansion = layer.op == "mbconv" and layer.expanded_channels != layer.in_channels
+            expanded = _expanded(inner, layer.expanded_channels, width) if has_expansion else None
+            if block.is_bottleneck:
+                expanded = inner(layer.expanded_channels)
             blocks.append(
                 BlockSpec(
                     kernel=layer.kernel,
@@ -76,16 +88,18 @@ def with_widths(arch: ArchSpec, outer: Width, inner: Width) -> ArchSpec:
                     in_channels=width,
                     out_channels=out,
                     op=layer.op,
-                    expand_channels=_expanded(inner, layer.expanded_channels, width) if has_expansion else None,
+                    expand_channels=expanded,
                     se=block.se,
-                    skip=layer.skip,
+                    skip="identity" if layer.skip == "projection" else layer.skip,
                     activation=layer.activation,
+                    padding=layer.padding,
                 )
             )
             width = out
     head = arch.head
+    channels = None if head.channels is None else outer(head.channels)
     hidden = None if head.hidden is None else outer(head.hidden)
-    return ArchSpec(tuple(blocks), stem, replace(head, channels=outer(head.channels), hidden=hidden))
+    return replace(arch, blocks=tuple(blocks), stem=stem, head=replace(head, channels=channels, hidden=hidden), aux=())
 
 
 def _expanded(inner: Width, full: int, in_channels: int) -> int:

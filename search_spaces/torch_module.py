@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from search_spaces.arch import Activation
-from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Op, Scale
+from search_spaces.graph import (
+    INPUT,
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    GlobalPool,
+    Graph,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    Op,
+    Scale,
+)
 
-BN_EPSILON = 1e-3  # MnasNet and MobileNetV3 code
 BN_MOMENTUM = 0.1  # torch's sense: weight of the newest batch. The papers' 0.01 needs thousands of steps to warm up.
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
@@ -20,6 +33,7 @@ _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "hswish": nn.Hardswish,
+    "swish": nn.SiLU,
     "sigmoid": nn.Sigmoid,
     "hsigmoid": nn.Hardsigmoid,
 }
@@ -30,11 +44,12 @@ class _Conv(nn.Sequential):
 
     def __init__(self, op: Conv, bn_momentum: float) -> None:
         super().__init__()
+        padding = (op.kernel[0] // 2, op.kernel[1] // 2) if op.padding == "same" else 0
         self.conv = nn.Conv2d(
-            op.in_channels, op.shape[0], op.kernel, op.stride, op.kernel // 2, groups=op.groups, bias=op.bias
+            op.in_channels, op.shape[0], op.kernel, op.stride, padding, groups=op.groups, bias=op.bias
         )
         if op.norm:
-            self.norm = nn.BatchNorm2d(op.shape[0], BN_EPSILON, bn_momentum)
+            self.norm = nn.BatchNorm2d(op.shape[0], op.norm.epsilon, bn_momentum)
         if op.activation != "none":
             self.act = _ACTIVATIONS[op.activation]()
 
@@ -50,8 +65,18 @@ class _Scale(nn.Module):
 
 
 class _Add(nn.Module):
+    def __init__(self, op: Add) -> None:
+        super().__init__()
+        self.act = _ACTIVATIONS[op.activation]()
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
+        out: Tensor = self.act(x + y)
+        return out
+
+
+class _Concat(nn.Module):
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, dim=1)
 
 
 class _Linear(nn.Sequential):
@@ -60,6 +85,8 @@ class _Linear(nn.Sequential):
         self.dropout = nn.Dropout(op.dropout)
         self.flatten = nn.Flatten()
         self.linear = nn.Linear(op.in_features, op.shape[0])
+        if op.activation != "none":
+            self.act = _ACTIVATIONS[op.activation]()
 
 
 def _module(op: Op, bn_momentum: float) -> nn.Module:
@@ -67,13 +94,21 @@ def _module(op: Op, bn_momentum: float) -> nn.Module:
         case Conv():
             return _Conv(op, bn_momentum)
         case AveragePool():
-            return nn.AvgPool2d(op.kernel, op.stride, op.kernel // 2, count_include_pad=False)
+            padding = op.kernel // 2 if op.padding == "same" else 0
+            return nn.AvgPool2d(op.kernel, op.stride, padding, op.padding == "ceil", op.counts_padding)
+        case MaxPool():
+            padding = op.kernel // 2 if op.padding == "same" else 0
+            return nn.MaxPool2d(op.kernel, op.stride, padding, ceil_mode=op.padding == "ceil")
         case GlobalPool():
             return _GlobalPool()
         case Scale():
             return _Scale()
         case Add():
-            return _Add()
+            return _Add(op)
+        case Concat():
+            return _Concat()
+        case LocalResponseNorm():
+            return nn.LocalResponseNorm(op.size, op.alpha, op.beta)
         case Linear():
             return _Linear(op)
     raise TypeError(f"no torch module for operation {op}")
@@ -83,40 +118,78 @@ class GraphModule(nn.Module):
     """A graph as a module: N x 3 x H x W floats in, N x num_classes logits out.
 
     Submodules are nested along the operations' names, so that ``state_dict`` has keys like ``b3.l2.expand.conv.weight``.
-    The module works at any resolution; the graph's is the one that counts and exports refer to.
+    The module works at any resolution; the graph's is the one that counts and exports refer to. Auxiliary heads, in a
+    graph lowered for training, are run by `outputs` alone.
     """
 
     def __init__(self, graph: Graph, bn_momentum: float = BN_MOMENTUM) -> None:
         super().__init__()
         self.graph = graph
-        last_use = {name: op.name for op in graph.ops for name in op.inputs}
-        self._steps: list[tuple[nn.Module, tuple[str, ...], str, tuple[str, ...]]] = []
-        for op in graph.ops:
-            module = _module(op, bn_momentum)
-            *path, leaf = op.name.split(".")
+        modules = {op.name: _module(op, bn_momentum) for op in graph.ops}
+        for name, module in modules.items():
+            *path, leaf = name.split(".")
             parent: nn.Module = self
             for part in path:
                 if part not in parent._modules:
                     parent.add_module(part, nn.Module())
                 parent = parent.get_submodule(part)
             parent.add_module(leaf, module)
-            done_with = tuple(name for name in set(op.inputs) if last_use[name] == op.name)
-            self._steps.append((module, op.inputs, op.name, done_with))
+        main = (graph.ops[-1].name,)
+        every = (*main, *(output.name for output in graph.auxiliary))
+        self._main = _program(graph, modules, main)
+        self._every = _program(graph, modules, every) if graph.auxiliary else self._main
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch."""
+        return self._main.run(x)[0]
+
+    def outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Logits of a batch, then those of the auxiliary heads, in the order of ``graph.auxiliary``."""
+        return self._every.run(x)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    module: nn.Module
+    inputs: tuple[str, ...]
+    output: str
+    done_with: tuple[str, ...]  # tensors that nobody needs after it
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """What must be run for some outputs, in order."""
+
+    steps: tuple[_Step, ...]
+    outputs: tuple[str, ...]
+
+    def run(self, x: Tensor) -> tuple[Tensor, ...]:
         values = {INPUT: x}
-        for module, inputs, output, done_with in self._steps:
-            values[output] = module(*[values[name] for name in inputs])
-            for name in done_with:
+        for step in self.steps:
+            values[step.output] = step.module(*[values[name] for name in step.inputs])
+            for name in step.done_with:
                 del values[name]
-        return values[output]
+        return tuple(values[name] for name in self.outputs)
+
+
+def _program(graph: Graph, modules: Mapping[str, nn.Module], outputs: tuple[str, ...]) -> _Program:
+    """The operations on which `outputs` depend, each tensor freed after its last use."""
+    needed, steps = set(outputs), []
+    kept = set(outputs)
+    for op in reversed(graph.ops):
+        if op.name in needed:
+            done_with = tuple(name for name in dict.fromkeys(op.inputs) if name not in kept)
+            kept.update(op.inputs)
+            needed.update(op.inputs)
+            steps.append(_Step(modules[op.name], op.inputs, op.name, done_with))
+    return _Program(tuple(reversed(steps)), outputs)
 
 
 def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> GraphModule:
     """A freshly initialised module of `graph`, a function of `seed` alone (torch's global generator is left as it was).
 
-    Convolutions: normal, variance 2 / fan_out (tensorflow/tpu `mnasnet_model.py: conv_kernel_initializer`); classifier:
+    Convolutions: normal, variance 2 / fan_out (tensorflow/tpu `mnasnet_model.py: conv_kernel_initializer`), 2 / fan_in in
+    a network without BN, where nothing else keeps activations of one size (arXiv 1502.01852, equation 10); classifier:
     normal, standard deviation 0.01 (torchvision's mobile networks; MnasNet's own 1/sqrt(classes) drowns the first epochs
     of a data set with few classes); biases 0; BN 1 and 0, but gamma 0 at the linear end of a skipped branch, so that a
     deep network starts as a shallow one (arXiv 1706.02677, section 5.1): short trainings rank better for it.
@@ -125,12 +198,14 @@ def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> G
     with torch.device("meta"):  # allocates nothing and draws nothing
         module = GraphModule(graph, bn_momentum)
     module.to_empty(device="cpu")
+    normalised = any(isinstance(op, Conv) and op.norm for op in graph.ops)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.reset_parameters()
         elif isinstance(part, nn.Conv2d):
-            fan_out = part.kernel_size[0] * part.kernel_size[1] * part.out_channels // part.groups
-            nn.init.normal_(part.weight, std=math.sqrt(2.0 / fan_out), generator=generator)
+            channels = part.out_channels if normalised else part.in_channels
+            fan = part.kernel_size[0] * part.kernel_size[1] * channels // part.groups
+            nn.init.normal_(part.weight, std=math.sqrt(2.0 / fan), generator=generator)
         elif isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=0.01, generator=generator)
         if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
@@ -138,7 +213,7 @@ def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> G
     skipped = {op.inputs[0] for op in graph.ops if isinstance(op, Add)}
     for op in graph.ops:
         # Linear ends only: a ReLU passes no gradient on at 0, so gamma 0 before it would be for ever.
-        if op.name in skipped and isinstance(op, Conv) and op.activation == "none":
+        if op.name in skipped and isinstance(op, Conv) and op.norm and op.activation == "none":
             nn.init.zeros_(module.get_parameter(f"{op.name}.norm.weight"))
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 3 to 4 times faster on CPUs
     return module

@@ -21,7 +21,7 @@ from nas.table_trust import NUM_NETWORKS
 from nas.trial import FORMAT, VERSION, Trial
 from search_spaces.arch import ArchSpec
 from search_spaces.mnasnet import MNASNET
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import get
 from tests.latency.synthetic_runtime import SyntheticMeter
 
 RESOLUTION, NUM_CLASSES, SEED = 32, 10, 8
@@ -57,7 +57,7 @@ def save_made_up_table(path: Path, archs: Sequence[ArchSpec]) -> LatencyTable:
     """A table of this machine with made-up prices for `archs`, and for the networks that a study checks a table with."""
     rng = np.random.default_rng(SEED)
     checked = islice((MNASNET.decode(MNASNET.sample(rng)) for _ in range(99)), NUM_NETWORKS)
-    meter, reference = SyntheticMeter(), ZOO["mobilenet_v2"]
+    meter, reference = SyntheticMeter(), get("mobilenet_v2")
     model = MeteredLatency(meter, reference, num_classes=NUM_CLASSES).model(reference)
     metered = MeteredLatency(meter, reference, num_classes=NUM_CLASSES, frozen=Reference(model, REFERENCE_MS))
     table = fit_table(

@@ -21,7 +21,7 @@ from search_spaces.arch import ArchSpec
 from search_spaces.count import Counts, count
 from search_spaces.lower import lower
 from search_spaces.mnasnet import MNASNET
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import get
 
 TARGET_MS = 3.0
 NASTY = "<script>alert('loss')</script> & more"
@@ -105,7 +105,7 @@ def make_run(
 def add_finale(folder: Path, kernels: bool = True) -> Trial:
     """The winner and two published networks, one of them not measured."""
     best = max((t for t in read_trials(folder / "trials.jsonl") if t.status == "ok"), key=lambda t: t.reward)
-    networks = {"winner": best.arch, "mobilenet_v2": ZOO["mobilenet_v2"], "mnasnet_a1": ZOO["mnasnet_a1"]}
+    networks = {"winner": best.arch, "mobilenet_v2": get("mobilenet_v2"), "mnasnet_a1": get("mnasnet_a1")}
     latencies = {"winner": latency_of(2.0).to_dict(), "mobilenet_v2": latency_of(3.0).to_dict(), "mnasnet_a1": None}
     finalists = []
     for index, (name, arch) in enumerate(networks.items()):

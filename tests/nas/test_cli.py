@@ -16,7 +16,7 @@ from nas.cli import main
 from nas.config import parse_config
 from nas.search import resolved
 from search_spaces.arch_json import arch_to_json
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import ZOO, get
 
 Result = namedtuple("Result", "code out err")
 NETWORK_KEYS = {"name", "arch", "params", "macs", "resolution", "num_classes"}
@@ -117,7 +117,7 @@ def test_zoo_show(run):
     assert (code, err) == (0, "")
     assert json.loads(out) == {
         "name": "mobilenet_v2",
-        "arch": str(ZOO["mobilenet_v2"]),
+        "arch": str(get("mobilenet_v2")),
         "params": 3_504_872,
         "macs": 300_774_272,
         "resolution": 224,
@@ -130,7 +130,7 @@ def test_zoo_show_as_people_read_it(run):
     assert (code, err) == (0, "")
     assert out.splitlines()[:3] == [
         "mobilenet_v2",
-        str(ZOO["mobilenet_v2"]),
+        str(get("mobilenet_v2")),
         "3,504,872 params, 300,774,272 MACs at 224 px",
     ]
     assert " stem " in out
@@ -145,7 +145,7 @@ def test_other_resolutions_and_classes(run):
 
 
 def test_a_network_may_be_a_string_or_a_file(run):
-    arch = ZOO["mobilenet_v2"]
+    arch = get("mobilenet_v2")
     Path("mine.json").write_text(json.dumps(arch_to_json(arch)))
     named = run("zoo", "show", "mobilenet_v2", "--json")
     assert run("zoo", "show", str(arch), "--json") == run("zoo", "show", "mine.json", "--json") == named

@@ -15,11 +15,11 @@ from nas.device_actor import DeviceMeter, Yardstick, check_pools
 from nas.device_records import state_folder
 from nas.errors import UserError
 from nas.latency_section import DeviceSection
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import get
 from tests.latency.synthetic_runtime import SyntheticMeter
 
 SECTION = parse_config("latency: {resolution: 32, num_classes: 10, devices: [{name: desk}]}", "r.yaml").latency
-ARCH = str(ZOO["mobilenet_v3_small"])
+ARCH = str(get("mobilenet_v3_small"))
 
 
 class Opened(SyntheticMeter):

@@ -9,7 +9,7 @@ from nas.jsonl import JsonLines
 from nas.training import DivergedError, ImageSet, TrainingRecipe
 from nas.trial import FORMAT, VERSION, Trial
 from search_spaces.arch_string import parse_arch
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import get
 
 ARCH = parse_arch("stem_k3_s22_o8 r1_k3_s22_e1_i8_o8 head_o16_d0.5")  # draws from torch's generator: dropout
 RECIPE = TrainingRecipe(epochs=3, batch_size=8, learning_rate=0.05)
@@ -77,7 +77,7 @@ def test_divergence_is_raised():
 
 
 def test_accuracies_of_an_earlier_run(tmp_path):
-    rejected = Trial(number=1, choices={}, arch=ZOO["mnasnet_a1"], status="rejected", reward=0.0, macs=1, params=1)
+    rejected = Trial(number=1, choices={}, arch=get("mnasnet_a1"), status="rejected", reward=0.0, macs=1, params=1)
     good = Trial(number=0, choices={}, arch=ARCH, status="ok", reward=0.5, macs=1, params=1, accuracy=0.625)
     with JsonLines(tmp_path / "trials.jsonl", FORMAT, VERSION) as journal:
         for trial in (rejected, good):
@@ -86,7 +86,7 @@ def test_accuracies_of_an_earlier_run(tmp_path):
     assert list(recorded.evaluate(ARCH, seed=5)) == [Evaluation(0.625, epoch=0, samples=0, seconds=0.0)]
     for name in ("mnasnet_a1", "mobilenet_v2"):
         with pytest.raises(LookupError, match=f"^{tmp_path} has no accuracy of stem|^{tmp_path} has no accuracy of r1"):
-            list(recorded.evaluate(ZOO[name], seed=0))
+            list(recorded.evaluate(get(name), seed=0))
 
 
 def test_a_recorded_run_is_a_run(tmp_path):

@@ -16,7 +16,7 @@ from nas.config import parse_config
 from nas.errors import UserError
 from nas.latency_check import check_latency, read_device_token, resolved_latency
 from nas.run import Run
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import get
 from tests.latency.synthetic_runtime import NUM_CLASSES, RESOLUTION, SyntheticMeter, device, samples, true_us
 
 BOARD = "name: board, server: 'https://here:8470', pool: p, token_file: token"
@@ -32,7 +32,7 @@ def _elsewhere(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def table():
     """Against MobileNetV2, as recipes are."""
-    meter, reference = SyntheticMeter(), ZOO["mobilenet_v2"]
+    meter, reference = SyntheticMeter(), get("mobilenet_v2")
     model = MeteredLatency(meter, reference, num_classes=NUM_CLASSES).model(reference)
     frozen = Reference(model, true_us(model) / 1000)
     metered = MeteredLatency(meter, reference, num_classes=NUM_CLASSES, frozen=frozen)

@@ -7,7 +7,7 @@ from hypothesis import given
 from nas.errors import UserError
 from nas.network import network_name, resolve_network
 from search_spaces.arch_json import arch_to_json
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import ZOO, get
 from tests.strategies import PROPERTY, archs
 
 ARCH = "r1_k3_s11_e1_i32_o16_noskip r2_k5_s22_e6_i16_o24_se0.25"
@@ -23,8 +23,8 @@ def refusal(text: str) -> str:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_networks_of_the_zoo(name):
-    assert resolve_network(name) is ZOO[name]
-    assert network_name(ZOO[name]) == network_name(resolve_network(str(ZOO[name]))) == name
+    assert resolve_network(name) is get(name)
+    assert network_name(get(name)) == network_name(resolve_network(str(get(name)))) == name
 
 
 @PROPERTY
@@ -38,10 +38,10 @@ def test_strings_and_files(tmp_path_factory, arch):
 
 def test_a_file_may_have_any_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("winner").write_text(json.dumps(arch_to_json(ZOO["mnasnet_a1"])))
-    assert resolve_network("winner") == ZOO["mnasnet_a1"]
+    Path("winner").write_text(json.dumps(arch_to_json(get("mnasnet_a1"))))
+    assert resolve_network("winner") == get("mnasnet_a1")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert resolve_network("~/winner") == ZOO["mnasnet_a1"]
+    assert resolve_network("~/winner") == get("mnasnet_a1")
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "mobilenet_v9", "~no-such-user/x", "x" * 300, "ö" * 200])
@@ -104,6 +104,6 @@ def test_files_that_are_no_text(tmp_path):
 @pytest.mark.parametrize("value", [None, 3, "x", [], [3], {}, {"channels": "x"}])
 def test_fields_of_any_type(tmp_path, key, value):
     path = tmp_path / "arch.json"
-    document = arch_to_json(ZOO["mnasnet_a1"])
+    document = arch_to_json(get("mnasnet_a1"))
     path.write_text(json.dumps({**document, key: value}))
     assert refusal(str(path)).startswith(str(path))

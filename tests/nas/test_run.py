@@ -30,7 +30,7 @@ from nas.run import (
 )
 from nas.trial import Trial, read_trials
 from search_spaces.arch_string import parse_arch
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import ZOO, get
 
 ARCH = parse_arch("r1_k3_s11_e1_i32_o16 head_o8")
 CONFIG = parse_config("{trials: 3, concurrency: 2, final: null}", "r.yaml")
@@ -165,7 +165,7 @@ def test_a_lock_ends_with_a_run_that_could_not_be_opened():
 
 def test_measurements_without_their_trial_are_dropped():
     with Run.create(CONFIG, "some", Path("run")) as run:
-        run.append_latency(None, "a", ZOO["mobilenet_v2"], measured(4.0), [SAMPLES, SAMPLES])
+        run.append_latency(None, "a", get("mobilenet_v2"), measured(4.0), [SAMPLES, SAMPLES])
         run.append_latency(0, "a", ARCH, measured(1.0), [SAMPLES, SAMPLES])
         run.append(trial(0))
         run.append_latency(1, "a", ARCH, measured(2.0), [SAMPLES, SAMPLES])  # killed here
@@ -177,21 +177,21 @@ def test_measurements_without_their_trial_are_dropped():
     assert [(r["trial"], r["latency"]["latency_ms"]) for r in records] == [(None, 4.0), (0, 1.0), (1, 3.0)]
     assert [Measurement.from_dict(m) for m in records[1]["measurements"]] == [SAMPLES, SAMPLES]
     assert records[1]["device"] == "a"
-    assert parse_arch(records[0]["arch"]) == ZOO["mobilenet_v2"]
+    assert parse_arch(records[0]["arch"]) == get("mobilenet_v2")
 
 
 def test_latencies_of_a_run_can_be_used_by_another():
     with Run.create(CONFIG, "some", Path("run")) as run:
-        run.append_latency(None, "a", ZOO["mobilenet_v2"], measured(4.0), [SAMPLES, SAMPLES])
-        run.append_latency(None, "a", ZOO["mobilenet_v2"], measured(5.0), [SAMPLES, SAMPLES])
+        run.append_latency(None, "a", get("mobilenet_v2"), measured(4.0), [SAMPLES, SAMPLES])
+        run.append_latency(None, "a", get("mobilenet_v2"), measured(5.0), [SAMPLES, SAMPLES])
         run.append_latency(None, "a", ARCH, measured(9.0), [SAMPLES, SAMPLES])
         run.append(trial(0, ms=2.0))
     source = RecordedLatency.of_run(Path("run"), ["any"])
     assert source.find(ARCH) == {"any": measured(2.0)}  # what the trial was rewarded for
-    assert source.find(ZOO["mobilenet_v2"]) == {"any": measured(4.0)}  # the first: what the target was set by
+    assert source.find(get("mobilenet_v2")) == {"any": measured(4.0)}  # the first: what the target was set by
     assert source.quote(ARCH, []) == Quote({"any": measured(2.0)})
-    assert source.find(ZOO["mnasnet_a1"]) is None
-    missing = source.quote(ZOO["mnasnet_a1"], [])
+    assert source.find(get("mnasnet_a1")) is None
+    missing = source.quote(get("mnasnet_a1"), [])
     assert missing.failure == f"run has no latency of {ZOO['mnasnet_a1']}"
     assert not missing.measures_at_once
 
@@ -199,12 +199,12 @@ def test_latencies_of_a_run_can_be_used_by_another():
 def test_latencies_of_several_devices_are_found_by_name():
     on = {"a": measured(2.0), "b": measured(6.0)}
     with Run.create(CONFIG, "some", Path("run")) as run:
-        run.append_latency(None, "b", ZOO["mobilenet_v2"], measured(5.0), [])
+        run.append_latency(None, "b", get("mobilenet_v2"), measured(5.0), [])
         run.append(replace(trial(0), device_latencies=on))
     both = RecordedLatency.of_run(Path("run"), ["b", "a"])
     assert both.find(ARCH) == on
-    assert both.find(ZOO["mobilenet_v2"]) is None  # on one of two devices only
-    assert RecordedLatency.of_run(Path("run"), ["b"]).find(ZOO["mobilenet_v2"]) == {"b": measured(5.0)}
+    assert both.find(get("mobilenet_v2")) is None  # on one of two devices only
+    assert RecordedLatency.of_run(Path("run"), ["b"]).find(get("mobilenet_v2")) == {"b": measured(5.0)}
     with pytest.raises(UserError, match=r"^latency.run = 'run': no latencies of device 'c'; the run has a, b$"):
         RecordedLatency.of_run(Path("run"), ["a", "c"])
 

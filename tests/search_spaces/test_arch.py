@@ -203,7 +203,7 @@ def test_key_tells_networks_apart():
         "r2_k3_s11_e6_i32_o32 head_o640",
         "r2_k3_s11_e6_i32_o32 head_o1280_f1280",
         "r2_k3_s11_e6_i32_o32 head_o1280_d0.3",
-        *map(str, zoo.ZOO.values()),
+        *(str(network.arch) for network in zoo.ZOO.values()),
     ]
     keys = [parse_arch(text).key for text in texts]
     assert len(set(keys)) == len(keys)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from search_spaces.lower import lower
 from search_spaces.sampling import width_corners, width_variant
-from search_spaces.zoo import ZOO
+from search_spaces.zoo import ZOO, get
 from tests.strategies import PROPERTY
 
 
@@ -50,10 +50,10 @@ def widths(arch):
 
 @pytest.mark.parametrize("name", ZOO)
 def test_full_corner_is_the_network_itself(name):
-    full, *narrow = width_corners(ZOO[name])
-    assert full.key == ZOO[name].key
+    full, *narrow = width_corners(get(name))
+    assert full.key == get(name).key
     for arch in narrow:
-        assert structure(arch) == structure(ZOO[name])
+        assert structure(arch) == structure(get(name))
         free = [op.shape[0] for op in renamed(arch) if ".se." not in op.name and op.name != "classifier"]
         assert set(free) <= {8, 16}
     assert all(8 in pair for pair in zip(*(widths(arch) for arch in narrow), strict=True) if max(pair) > 4)
@@ -62,9 +62,9 @@ def test_full_corner_is_the_network_itself(name):
 @PROPERTY
 @given(st.sampled_from(sorted(ZOO)), st.integers(0, 2**32 - 1))
 def test_variants_differ_in_widths_alone(name, seed):
-    variant = width_variant(ZOO[name], np.random.default_rng(seed))
-    assert structure(variant) == structure(ZOO[name])
-    for full, width in zip(widths(ZOO[name]), widths(variant), strict=True):
+    variant = width_variant(get(name), np.random.default_rng(seed))
+    assert structure(variant) == structure(get(name))
+    for full, width in zip(widths(get(name)), widths(variant), strict=True):
         assert 1 <= width <= full
     outer = [block.out_channels for block in variant.blocks] + [variant.stem.channels, variant.head.channels]
     assert all(width % 8 == 0 for width in outer)
@@ -72,5 +72,5 @@ def test_variants_differ_in_widths_alone(name, seed):
 
 def test_widths_are_drawn_all_over():
     rng = np.random.default_rng(0)
-    drawn = {width_variant(ZOO["mobilenet_v2"], rng).head.channels for _ in range(2000)}
+    drawn = {width_variant(get("mobilenet_v2"), rng).head.channels for _ in range(2000)}
     assert drawn == set(range(8, 1281, 8))
