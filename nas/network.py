@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from search_spaces.edits import with_squeeze
 from search_spaces.zoo import ZOO
 
 DEFAULT_RESOLUTION = 224
+_STRING = re.compile(r"(?=.*_)(?=.*\d)(?:[rs]|norm_|nonorm |maxpool_|avgpool_|lrn |branches_)", re.ASCII | re.DOTALL)
 FORM = "NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string, or a JSON file"
 
 
@@ -43,7 +45,7 @@ def resolve(text: str) -> NamedNetwork:
     path = Path(os.path.expanduser(text))  # unlike Path.expanduser, leaves the home of an unknown user alone
     if path.suffix == ".json" or os.path.isfile(path):
         arch = _read(path)
-    elif ("_" in text and any(character.isdigit() for character in text) and " " in text) or text[:1] in "rs":
+    elif _STRING.match(text):
         try:
             arch = parse_arch(text)
         except ValueError as error:

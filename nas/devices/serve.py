@@ -45,7 +45,7 @@ def default_yardstick() -> bytes:
     from search_spaces.onnx_model import emit_onnx
     from search_spaces.zoo import ZOO
 
-    return emit_onnx(lower(ZOO[_YARDSTICK].arch.arch, _YARDSTICK_RESOLUTION, 1000))
+    return emit_onnx(lower(ZOO[_YARDSTICK].arch, _YARDSTICK_RESOLUTION, 1000))
 
 
 def check_address(host: str, cert: Path | None, key: Path | None, *, insecure: bool) -> None:
