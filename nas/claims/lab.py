@@ -1,0 +1,148 @@
+"""What a check may use: networks and their counts, random numbers, and the meter of this device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.errors import UserError
+from search_spaces import zoo
+from search_spaces.arch import ArchSpec
+from search_spaces.count import Counts, count
+from search_spaces.graph import Graph
+from search_spaces.lower import lower
+
+if TYPE_CHECKING:
+    from latency.kernel_profile import Kernel
+    from latency.latency import Status
+    from latency.metered import Meter
+
+DEFAULT_RESOLUTION = 224
+NUM_CLASSES = 1000
+_MAX_ATTEMPTS = 3
+
+Subject = str | ArchSpec
+"""A network: its name in the zoo, width and resolution included, or its architecture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Measured time of one network over that of another.
+
+    Attributes:
+        value: positive.
+        interval: 95 % interval.
+        status: ``ok``, ``wide`` or ``unstable``, as in `latency.latency.Latency`.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    status: Status
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        doubt = "" if self.status == "ok" else f", {self.status}"
+        return f"{self.value:.3f} ({low:.3f} to {high:.3f}{doubt})"
+
+    @property
+    def below_one(self) -> bool:
+        """Faster, beyond the interval."""
+        return self.interval[1] < 1
+
+    @property
+    def above_one(self) -> bool:
+        """Slower, beyond the interval."""
+        return self.interval[0] > 1
+
+
+class Lab:
+    """What checks are given.
+
+    Args:
+        meter: measures, remembering or not; None where nothing will be measured.
+        seed: of everything drawn.
+        on_measuring: told what is about to be measured.
+    """
+
+    def __init__(
+        self, meter: Meter | None = None, *, seed: int = 0, on_measuring: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._meter = meter
+        self._seed = seed
+        self._on_measuring = on_measuring
+
+    @property
+    def meter(self) -> Meter:
+        """The meter.
+
+        Raises:
+            RuntimeError: there is none: a check of kind ``analysis`` measures.
+        """
+        if self._meter is None:
+            raise RuntimeError("this check measures, but is not declared as one of kind latency")
+        return self._meter
+
+    @property
+    def seed(self) -> int:
+        """Of everything drawn."""
+        return self._seed
+
+    def rng(self) -> np.random.Generator:
+        """A generator of its own for each check, so that none depends on which others were run."""
+        return np.random.default_rng(self._seed)
+
+    def arch(self, subject: Subject) -> ArchSpec:
+        """The architecture of a network."""
+        return zoo.get(subject) if isinstance(subject, str) else subject
+
+    def graph(self, subject: Subject, resolution: int | None = None, *, training: bool = False) -> Graph:
+        """Its operations for ImageNet's 1000 classes, by default at the resolution that it is made for."""
+        if resolution is None:
+            variant = zoo.find(subject) if isinstance(subject, str) else None
+            resolution = variant.resolution if variant else DEFAULT_RESOLUTION
+        return lower(self.arch(subject), resolution, NUM_CLASSES, training=training)
+
+    def count(self, subject: Subject, resolution: int | None = None) -> Counts:
+        """Its counts, likewise."""
+        return count(self.graph(subject, resolution))
+
+    def model(self, subject: Subject | Graph, resolution: int | None = None) -> bytes:
+        """Its ONNX model with seeded weights, likewise."""
+        from search_spaces.onnx_model import emit_onnx
+
+        return emit_onnx(subject if isinstance(subject, Graph) else self.graph(subject, resolution))
+
+    def ratio(self, candidate: bytes | Subject, reference: bytes | Subject, what: str = "") -> Ratio:
+        """Time of `candidate` over that of `reference`, measured in turns on this device.
+
+        Args:
+            candidate: a network, or an ONNX model with static shapes.
+            reference: likewise.
+            what: said while measuring.
+
+        Raises:
+            UserError: one of the two cannot be run.
+        """
+        from latency.meter import GRADES
+
+        names = [each for each in (candidate, reference) if isinstance(each, str)]
+        self._on_measuring(what or " against ".join(names))
+        first, second = (each if isinstance(each, bytes) else self.model(each) for each in (candidate, reference))
+        for attempt in range(_MAX_ATTEMPTS):  # a bad moment of the machine may be over
+            measured = self.meter.measure(first, second, GRADES["search"].settings, seed=attempt)
+            if measured.status == "failed":
+                raise UserError(f"{what or 'a network'} cannot be measured: {measured.reason}")
+            if measured.status != "unstable":
+                break
+        return Ratio(measured.ratio, measured.interval, measured.status)
+
+    def kernels(self, subject: Subject | bytes) -> list[Kernel]:
+        """Kernels that the runtime executes for a network, with their times under profiling."""
+        from latency.kernel_profile import kernels
+
+        model = subject if isinstance(subject, bytes) else self.model(subject)
+        self._on_measuring(f"profile of {subject}" if isinstance(subject, str) else "profile")
+        return kernels(model, self.meter.trace(model))
