@@ -87,13 +87,23 @@ class MeteredLatency:
             self._reference, _ = calibrate(self.meter, self.model(self._yardstick))
         return self._reference
 
+    def against(self, reference: bytes) -> MeteredLatency:
+        """The same device with another model for its reference, calibrated now: some seconds."""
+        frozen, _ = calibrate(self.meter, reference)
+        yardstick, num_classes = self._yardstick, self._num_classes
+        return MeteredLatency(self.meter, yardstick, num_classes=num_classes, grade=self._grade, frozen=frozen)
+
     def latency(self, arch: ArchSpec) -> Latency:
         """Measured latency of `arch`; status ``failed`` rather than an exception when it cannot be run."""
         return self.measure(arch)[0]
 
     def measure(self, arch: ArchSpec, grade: Grade | None = None) -> tuple[Latency, list[Measurement]]:
         """Latency with the raw samples behind it, one measurement a process; a disturbed one is taken again."""
-        grade, model = grade or self._grade, self.model(arch)
+        return self.measure_model(self.model(arch), grade)
+
+    def measure_model(self, model: bytes, grade: Grade | None = None) -> tuple[Latency, list[Measurement]]:
+        """Likewise of any ONNX model with static shapes, also at another resolution than the reference's."""
+        grade = grade or self._grade
         goal = replace(grade.settings.goal, spread=self.reference.spread)
         settings = replace(grade.settings, goal=goal)
         taken: list[Measurement] = []

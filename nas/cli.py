@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,8 +15,9 @@ from rich.table import Table
 import nas
 from nas.devices.cli import device_app
 from nas.errors import UserError
-from nas.latency_cli import Arch, Json, NumClasses, Resolution, latency_app, print_json
+from nas.latency_cli import Json, latency_app, print_json
 from nas.latency_table_cli import estimate_command, table_app
+from nas.zoo_cli import zoo_app
 
 app = typer.Typer(
     name="nas",
@@ -26,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-zoo_app = typer.Typer(no_args_is_help=True, help="Published networks.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 app.add_typer(zoo_app, name="zoo")
 app.add_typer(latency_app, name="latency")
@@ -122,61 +122,6 @@ def report_command(run: Annotated[Path, typer.Argument(help="Run folder.", metav
 
     write_report(run)
     print_summary(run, Console())
-
-
-@zoo_app.command("list")
-def zoo_list(as_json: Json = False, resolution: Resolution = 224, num_classes: NumClasses = 1000) -> None:
-    """The published networks with their costs."""
-    from search_spaces.zoo import ZOO
-
-    rows = [_network(name, resolution, num_classes) for name in ZOO]
-    if as_json:
-        print_json(rows)
-        return
-    table = Table("network", "params", "MACs")
-    for row in rows:
-        table.add_row(row["name"], f"{row['params']:,}", f"{row['macs']:,}")
-    Console().print(table)
-
-
-@zoo_app.command("show")
-def zoo_show(name: Arch, as_json: Json = False, resolution: Resolution = 224, num_classes: NumClasses = 1000) -> None:
-    """One network: its string, its costs, its operations."""
-    from nas.network import resolve_network
-    from search_spaces.count import op_macs, op_params
-    from search_spaces.lower import lower
-
-    row = _network(name, resolution, num_classes)
-    if as_json:
-        print_json(row)
-        return
-    console = Console()
-    console.print(
-        f"{row['name']}\n{row['arch']}\n{row['params']:,} params, {row['macs']:,} MACs at {resolution} px",
-        soft_wrap=True,
-    )
-    table = Table("operation", "kind", "output", "params", "MACs")
-    for op in lower(resolve_network(name), resolution, num_classes).ops:
-        shape = "x".join(map(str, op.shape))
-        table.add_row(op.name, type(op).__name__, shape, f"{op_params(op):,}", f"{op_macs(op):,}")
-    console.print(table)
-
-
-def _network(text: str, resolution: int, num_classes: int) -> dict[str, Any]:
-    from nas.network import network_name, resolve_network
-    from search_spaces.count import count
-    from search_spaces.lower import lower
-
-    arch = resolve_network(text)
-    counts = count(lower(arch, resolution, num_classes))
-    return {
-        "name": network_name(arch),
-        "arch": str(arch),
-        "params": counts.params,
-        "macs": counts.macs,
-        "resolution": resolution,
-        "num_classes": num_classes,
-    }
 
 
 @data_app.command("info")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ from nas.errors import UserError
 if TYPE_CHECKING:
     from latency.check import Check
     from latency.kernel_profile import Kernel
-    from latency.metered import MeteredLatency
+    from latency.metered import Meter, MeteredLatency
 
 latency_app = typer.Typer(no_args_is_help=True, help="Latency on this device.")
 
@@ -66,9 +66,26 @@ def print_json(document: Any) -> None:
 
 @contextlib.contextmanager
 def local_meter(
-    reference: str, resolution: int, num_classes: int, batch: int, threads: int, dtype: str, provider: str
+    reference: str,
+    resolution: int = 224,
+    num_classes: int = 1000,
+    batch: int = 1,
+    threads: int = 1,
+    dtype: str = "float32",
+    provider: str = CPU,
+    remembers: Callable[[Meter], Meter] = lambda meter: meter,
 ) -> Iterator[MeteredLatency]:
     """This machine, calibrated by its last `nas latency check` or else now.
+
+    Args:
+        reference: network that ratios refer to.
+        resolution: of the deployment, in pixels.
+        num_classes: outputs of the classifier.
+        batch: images per inference.
+        threads: each on a core of its own.
+        dtype: ``float32`` or ``int8``.
+        provider: of ONNX Runtime.
+        remembers: puts a cache around the meter, where earlier measurements will do.
 
     Raises:
         UserError: it cannot run the deployment.
@@ -88,7 +105,10 @@ def local_meter(
         provider=provider,
     )
     try:
-        with MeterProcess(measuring_core(), deployment) as process, metered(process, yardstick, num_classes) as meter:
+        with (
+            MeterProcess(measuring_core(), deployment) as process,
+            metered(remembers(process), yardstick, num_classes) as meter,
+        ):
             yield meter
     except (MeasuringError, ValueError) as error:
         raise UserError(str(error)) from None

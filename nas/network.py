@@ -13,7 +13,7 @@ from search_spaces import zoo
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_json import arch_from_json
 from search_spaces.arch_string import parse_arch
-from search_spaces.edits import with_squeeze
+from search_spaces.edits import replayed, with_squeeze
 from search_spaces.zoo import ZOO
 
 DEFAULT_RESOLUTION = 224
@@ -58,6 +58,21 @@ def resolve(text: str) -> NamedNetwork:
 def resolve_network(text: str) -> ArchSpec:
     """The architecture of the network that `text` names; errors as `resolve`."""
     return resolve(text).arch
+
+
+def history(text: str) -> dict[str, ArchSpec]:
+    """The network that the zoo's `text` began as, and what it was after each edit: name -> architecture.
+
+    Raises:
+        UserError: no history is known of it.
+    """
+    known = {name: network.history for name, network in ZOO.items() if network.history}
+    if text not in known:
+        raise UserError(f"{text!r}: no history of edits; known for {', '.join(known)}")
+    past = known[text]
+    assert past is not None
+    start = zoo.get(past.start)
+    return {past.start: start, **dict(zip(past.edits, replayed(start, tuple(past.edits.values())), strict=True))}
 
 
 def squeezed(network: NamedNetwork, ratio: float | None) -> NamedNetwork:

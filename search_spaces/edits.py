@@ -67,11 +67,19 @@ def with_expansions(arch: ArchSpec, widths: dict[int, int]) -> ArchSpec:
     for position, block in enumerate(blocks):
         if isinstance(block, BlockSpec) and block.op == "mbconv":
             if number in left:
-                blocks[position] = replace(block, expand_ratio=1, expand_channels=left.pop(number))
+                blocks[position] = _expanded(block, left.pop(number))
             number += 1
     if left:
         raise ValueError(f"no inverted residuals number {sorted(left)}: the network has {number}")
     return joined_blocks(replace(flat, blocks=tuple(blocks)))
+
+
+def _expanded(block: BlockSpec, channels: int) -> BlockSpec:
+    """As a ratio where it is a whole one, as the published strings are written."""
+    ratio, rest = divmod(channels, block.in_channels)
+    if rest:
+        return replace(block, expand_ratio=1, expand_channels=channels)
+    return replace(block, expand_ratio=ratio, expand_channels=None)
 
 
 def with_stem_channels(arch: ArchSpec, channels: int) -> ArchSpec:
@@ -202,9 +210,13 @@ def scaled(
     return joined_blocks(replace(flat, blocks=tuple(blocks), stem=stem, head=head))
 
 
-def replayed(arch: ArchSpec, edits: Sequence[Callable[[ArchSpec], ArchSpec]]) -> list[ArchSpec]:
-    """`arch` and what it is after each of `edits`, in order."""
-    history = [arch]
+Edit = Callable[[ArchSpec], ArchSpec]
+
+
+def replayed(arch: ArchSpec, edits: Sequence[Edit]) -> list[ArchSpec]:
+    """What `arch` is after each of `edits`, in order."""
+    history: list[ArchSpec] = []
     for edit in edits:
-        history.append(edit(history[-1]))
+        arch = edit(arch)
+        history.append(arch)
     return history

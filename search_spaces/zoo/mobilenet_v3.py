@@ -9,8 +9,16 @@ from collections.abc import Callable
 
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
-from search_spaces.edits import minimalistic, scaled, with_stem_channels
-from search_spaces.zoo.network import Network, Published, PublishedTraining
+from search_spaces.edits import (
+    minimalistic,
+    scaled,
+    with_activation,
+    with_efficient_last_stage,
+    with_expansions,
+    with_squeeze_rule,
+    with_stem_channels,
+)
+from search_spaces.zoo.network import History, Network, Published, PublishedTraining
 
 _BODY = (
     "stem_k3_s22_o16_hswish r1_k3_s11_e1_i16_o16 r1_k3_s22_e4_i16_o24 r1_k3_s11_e3_i24_o24 "
@@ -47,6 +55,19 @@ _TRAINING = PublishedTraining(
     decay_epochs=3.0,
     ema_decay=0.9999,
 )
+# The layers that differ between table 1 and MnasNet-A1; which step of section 4 and 5 each belongs to is told there.
+_HISTORY = History(
+    "mnasnet_a1",
+    {
+        "NetAdapt: expansions 96 to 64, 144 to 72, 480 to 200, 184, 184": lambda arch: with_expansions(
+            arch, {1: 64, 2: 72, 7: 200, 8: 184, 9: 184}
+        ),
+        "last stage: pooling before the wide layer": with_efficient_last_stage,
+        "stem: 32 to 16 filters": lambda arch: with_stem_channels(arch, 16),
+        "SE: a quarter of the expansion, hard sigmoid": lambda arch: with_squeeze_rule(arch, 0.25, "expansion"),
+        "h-swish from 80 channels on": lambda arch: with_activation(arch, "hswish", from_channels=80),
+    },
+)
 _APPENDIX = "arXiv 1905.02244v5, table 9"
 _README = "slim `mobilenet_v3` README"
 
@@ -67,6 +88,7 @@ NETWORKS = {
         macs=216_589_760,
         training=_TRAINING,
         scale=_scaled_large(_LARGE),
+        history=_HISTORY,
         published={
             "": _row(75.2, 217, 5.4, 51.2),
             "@1.25": _row(76.6, 356, 7.5, 77.0),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from search_spaces.arch import ArchSpec
+from search_spaces.edits import Edit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,19 @@ Scale = Callable[[float], ArchSpec]
 """Width multiplier -> the network of that width, by the rule of its authors' code."""
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """How a network came from another one.
+
+    Attributes:
+        start: name of the network that it began as.
+        edits: what was done -> the edit, in order; the last one's result is the network.
+    """
+
+    start: str
+    edits: Mapping[str, Edit]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """One entry of the zoo.
@@ -88,6 +102,7 @@ class Network:
         resolution: side of its input in pixels.
         published: variant (``""``, ``@0.75``, ``/192``, ``@0.5/160``) -> printed figures.
         scale: width multiplier, or None where there is none.
+        history: how it came from another network, where that is known edit by edit.
     """
 
     arch: ArchSpec
@@ -99,3 +114,4 @@ class Network:
     resolution: int = 224
     published: Mapping[str, Published] = field(default_factory=dict)
     scale: Scale | None = None
+    history: History | None = None
