@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 
 from nas.errors import UserError
-from nas.training import Epoch, ImageSet, TrainingRecipe, num_correct, train
+from nas.training import Epoch, ImageSet, num_correct, own_randomness, train
+from nas.training_recipe import TrainingRecipe
 from nas.trial import read_trials
 from search_spaces.arch import ArchSpec
 from search_spaces.lower import lower
@@ -80,9 +81,7 @@ class ProxyTrainer:
 
 
 def _next_epoch(epochs: Iterator[Epoch], seed: int) -> Epoch | None:
-    # Dropout draws from torch's own generator, which is set for one epoch and put back as it was.
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with own_randomness(seed):
         return next(epochs, None)
 
 

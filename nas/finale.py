@@ -20,7 +20,8 @@ from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import best_device
 from nas.run import write_json
-from nas.training import ImageSet, TrainingRecipe, num_correct, train
+from nas.training import ImageSet, num_correct, train
+from nas.training_recipe import TrainingRecipe
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_json import arch_to_json
 from search_spaces.arch_string import parse_arch

@@ -11,7 +11,8 @@ from nas.config import Config
 from nas.data_tensors import prepare
 from nas.dataset import Dataset
 from nas.evaluator import ProxyTrainer
-from nas.training import ImageSet, TrainingRecipe
+from nas.training import ImageSet
+from nas.training_recipe import TrainingRecipe
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latency.measuring_lock import training_step
+from nas.distillation import Distillation
+from nas.optimizer import make_optimizer
+from nas.training_recipe import TrainingRecipe
 from search_spaces.torch_module import GraphModule
 
 EVALUATION_BATCH = 256
@@ -56,43 +60,6 @@ class ImageSet:
         return floats.div_(255).sub_(mean).div_(std)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingRecipe:
-    """How to train; SGD with Nesterov momentum, linear warm-up, cosine decay to 0.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: peak, for this batch size.
-        momentum: of SGD.
-        weight_decay: on convolution and linear weights; never on BN or biases.
-        warmup_epochs: of linear warm-up, may be a fraction.
-        label_smoothing: in [0, 1); arXiv 1512.00567, section 7.
-        max_shift: random translation in pixels of the training resolution, each way.
-        flip: random horizontal flips; right for photos, wrong for digits and text.
-        ema_decay: of the moving average of the weights that is evaluated in the end; 0 is none.
-    """
-
-    epochs: int = 5
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    max_shift: int = 0
-    flip: bool = False
-    ema_decay: float = 0.0
-
-    def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
-        """Learning rate of a step, counted from 0."""
-        warmup = self.warmup_epochs * steps_per_epoch
-        if step < warmup:
-            return self.learning_rate * min(1.0, (step + 1) / warmup)  # warmup need not be whole
-        total = self.epochs * steps_per_epoch
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
-
-
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What one epoch did: its number from 1, mean training loss, images seen, wall seconds."""
@@ -121,62 +88,173 @@ def _augment(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator)
     return picked.permute(0, 3, 1, 2)
 
 
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
 def _autocast(device: torch.device) -> torch.autocast:
     # bf16 pays on CUDA devices; on CPUs it is slower than float32 for these networks
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def train(module: GraphModule, data: ImageSet, recipe: TrainingRecipe, seed: int) -> Iterator[Epoch]:
-    """Train `module` in place, one epoch for each item taken; rests while a latency is measured on this machine.
+class Training:
+    """A training under way; rests while a latency is measured on this machine.
 
-    The order of images and the augmentation are functions of `seed`; the last partial batch of an epoch is left out
-    (BN on a handful of images disturbs short trainings), unless it is the only one.
+    The order of images and the augmentation are functions of the seed; the last partial batch of an epoch is left out (BN
+    on a handful of images disturbs short trainings), unless it is the only one. Between two epochs all that it has become
+    is in `tensors`.
+
+    Args:
+        module: trained in place; the losses of its auxiliary heads count with their weights.
+        data: what to train on.
+        recipe: how.
+        seed: of the order and the augmentation; dropout draws from torch's own generator.
+        distillation: a teacher, if there is one.
+        stepped: called after each step.
+
+    Attributes:
+        num_epochs: how many are done.
+        steps_per_epoch: of the optimizer.
+    """
+
+    def __init__(
+        self,
+        module: GraphModule,
+        data: ImageSet,
+        recipe: TrainingRecipe,
+        seed: int,
+        *,
+        distillation: Distillation | None = None,
+        stepped: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.num_epochs = 0
+        self.steps_per_epoch = steps_per_epoch(len(data), recipe)
+        self._module = module
+        self._data = data
+        self._recipe = recipe
+        self._distillation = distillation
+        self._stepped = stepped
+        self._generator = torch.Generator().manual_seed(seed)
+        self._optimizer = make_optimizer(module, recipe)
+        self._average = _WeightAverage(module, recipe.ema_decay) if recipe.ema_decay else None
+
+    def next_epoch(self) -> Epoch:
+        """Train for one more; after the last one the module holds the averaged weights, if the recipe wants them.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        device, batch_size = self._data.images.device, min(self._recipe.batch_size, len(self._data))
+        started, losses = time.perf_counter(), torch.zeros((), device=device)
+        self._module.train()
+        order = torch.randperm(len(self._data), generator=self._generator)
+        for step in range(self.steps_per_epoch):
+            self._set_learning_rate(self.num_epochs * self.steps_per_epoch + step)
+            with training_step():
+                losses += self._step(order[step * batch_size : (step + 1) * batch_size].to(device))
+            self._stepped()
+        self.num_epochs += 1
+        mean_loss = float(losses) / self.steps_per_epoch
+        if not math.isfinite(mean_loss):
+            raise DivergedError(f"training loss is {mean_loss} after epoch {self.num_epochs}")
+        if self._average and self.num_epochs == self._recipe.epochs:
+            self._average.apply()
+        return Epoch(self.num_epochs, mean_loss, self.steps_per_epoch * batch_size, time.perf_counter() - started)
+
+    def _set_learning_rate(self, step: int) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate_at(step, self.steps_per_epoch)
+
+    def _step(self, batch: Tensor) -> Tensor:
+        """One step on the images of these numbers; gives their mean loss."""
+        images = self._data.normalised(_augment(self._data.images[batch], self._recipe, self._generator))
+        with _autocast(images.device):
+            loss = training_loss(
+                self._module, images, self._data.labels[batch], self._recipe.label_smoothing, self._distillation
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self._module.parameters(), self._recipe.clip_norm)
+        self._optimizer.step()
+        if self._average:
+            self._average.update()
+        return loss.detach()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the training has become so far, by name; the tensors themselves, not copies."""
+        found = {f"module.{name}": tensor for name, tensor in self._module.state_dict().items()}
+        found["generator"] = self._generator.get_state()
+        for number, state in self._optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
+        if self._average:
+            found |= {f"average.{number}": tensor for number, tensor in enumerate(self._average.tensors)}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor], num_epochs: int) -> None:
+        """Go on from what `tensors` gave after `num_epochs` epochs.
+
+        Raises:
+            KeyError: a tensor is missing.
+            RuntimeError: the module's tensors differ in name or shape.
+        """
+        self.num_epochs = num_epochs
+        self._generator.set_state(tensors["generator"])
+        self._module.load_state_dict(
+            {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
+        )
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, part = name.split(".")
+                # in the memory format of its parameter, as fused kernels demand
+                state.setdefault(int(number), {})[part] = torch.empty_like(parameters[int(number)]).copy_(tensor)
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self._average:
+            stored = [tensors[f"average.{number}"] for number in range(len(self._average.tensors))]
+            self._average.restore(stored, num_epochs * self.steps_per_epoch)
+
+
+def steps_per_epoch(num_images: int, recipe: TrainingRecipe) -> int:
+    """Steps of one pass over `num_images`, at least 1."""
+    return num_images // min(recipe.batch_size, num_images)
+
+
+def training_loss(
+    module: GraphModule,
+    images: Tensor,
+    labels: Tensor,
+    label_smoothing: float = 0.0,
+    distillation: Distillation | None = None,
+) -> Tensor:
+    """Mean cross entropy, plus weight times that of each auxiliary head (arXiv 1409.4842, section 5).
+
+    A teacher speaks to the network's own output alone.
+    """
+    logits, *auxiliary = module.outputs(images)
+    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if distillation:
+        loss = distillation.loss(loss, logits, images)
+    for head, aux_logits in zip(module.graph.auxiliary, auxiliary, strict=True):
+        loss = loss + head.weight * F.cross_entropy(aux_logits, labels, label_smoothing=label_smoothing)
+    return loss
+
+
+def train(module: GraphModule, data: ImageSet, recipe: TrainingRecipe, seed: int) -> Iterator[Epoch]:
+    """Train `module` in place, one epoch for each item taken; see `Training`.
 
     Raises:
         DivergedError: the loss is not finite.
     """
-    device = data.images.device
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.SGD(
-        _parameter_groups(module, recipe.weight_decay),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=True,
-        fused=True,
-    )
-    batch_size = min(recipe.batch_size, len(data))
-    steps_per_epoch = len(data) // batch_size
-    average = _WeightAverage(module, recipe.ema_decay) if recipe.ema_decay else None
-    for epoch in range(recipe.epochs):
-        started, losses = time.perf_counter(), torch.zeros((), device=device)
-        module.train()
-        order = torch.randperm(len(data), generator=generator)
-        for step in range(steps_per_epoch):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate_at(epoch * steps_per_epoch + step, steps_per_epoch)
-            batch = order[step * batch_size : (step + 1) * batch_size].to(device)
-            with training_step():
-                images = data.normalised(_augment(data.images[batch], recipe, generator))
-                with _autocast(device):
-                    loss = F.cross_entropy(module(images), data.labels[batch], label_smoothing=recipe.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                if average:
-                    average.update()
-            losses += loss.detach()
-        mean_loss = float(losses) / steps_per_epoch
-        if not math.isfinite(mean_loss):
-            raise DivergedError(f"training loss is {mean_loss} after epoch {epoch + 1}")
-        if average and epoch + 1 == recipe.epochs:
-            average.apply()
-        yield Epoch(epoch + 1, mean_loss, steps_per_epoch * batch_size, time.perf_counter() - started)
+    training = Training(module, data, recipe, seed)
+    while training.num_epochs < recipe.epochs:
+        yield training.next_epoch()
+
+
+@contextlib.contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Seed torch's own generator, from which dropout draws, for a while; then put it back as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 class _WeightAverage:
@@ -186,19 +264,24 @@ class _WeightAverage:
         self._decay = decay
         self._updates = 0
         self._state = [t for t in module.state_dict(keep_vars=True).values() if t.is_floating_point()]
-        self._average = [t.detach().clone() for t in self._state]
+        self.tensors = [t.detach().clone() for t in self._state]
 
     @torch.no_grad()
     def update(self) -> None:
         """Take the present weights in; young averages forget faster, so that the start is not kept."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        torch._foreach_lerp_(self._average, [t.detach() for t in self._state], 1 - decay)
+        torch._foreach_lerp_(self.tensors, [t.detach() for t in self._state], 1 - decay)
 
     @torch.no_grad()
     def apply(self) -> None:
         """Put the average into the module."""
-        torch._foreach_copy_([t.detach() for t in self._state], self._average)
+        torch._foreach_copy_([t.detach() for t in self._state], self.tensors)
+
+    def restore(self, tensors: list[Tensor], num_updates: int) -> None:
+        """Go on from an earlier average after `num_updates` updates."""
+        self._updates = num_updates
+        torch._foreach_copy_(self.tensors, tensors)
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ import torch
 from nas.errors import UserError
 from nas.evaluator import Evaluation, ProxyTrainer, RecordedEvaluator, check_recorded_run
 from nas.jsonl import JsonLines
-from nas.training import DivergedError, ImageSet, TrainingRecipe
+from nas.training import DivergedError, ImageSet
+from nas.training_recipe import TrainingRecipe
 from nas.trial import FORMAT, VERSION, Trial
 from search_spaces.arch_string import parse_arch
 from search_spaces.zoo import get

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nas import training
-from nas.training import DivergedError, ImageSet, TrainingRecipe, num_correct, train
+from nas.optimizer import parameter_groups
+from nas.training import DivergedError, ImageSet, num_correct, train
+from nas.training_recipe import TrainingRecipe
 from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
@@ -178,7 +180,7 @@ def test_an_absurd_learning_rate_diverges(average):
 
 
 def test_only_weights_decay():
-    weights, others = training._parameter_groups(build(), 0.01)
+    weights, others = parameter_groups(build(), 0.01)
     assert (weights["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
     names = {id(parameter): name for name, parameter in build().named_parameters()}
     assert len(weights["params"]) + len(others["params"]) == len(names)
