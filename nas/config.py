@@ -2,56 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from nas.errors import UserError
 from nas.latency_section import GradeName, LatencySection
 from nas.objective import Objective, Target
 from nas.section import Fraction, Positive, Section
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML, strictly: a key stands once; and 1e-4 is a number, as everywhere but in YAML 1.1."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in keys:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
-                keys.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """What `_Loader` reads back."""
-
-
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+\Z", re.ASCII),
-        list("-+.0123456789"),
-    )
-
-
-def _read_yaml(text: str) -> Any:
-    """The document in `text`; ValueError, with one line, when it is not YAML."""
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{line}{error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(str(error).partition("\n")[0]) from None
+from nas.strict_yaml import dump_yaml, read_mapping, read_yaml, validated
 
 
 class DataSection(Section):
@@ -65,7 +27,7 @@ class DataSection(Section):
 
 
 class TrainingSection(Section):
-    """How to train; see `nas.training.TrainingRecipe`."""
+    """How to train; see `nas.training_recipe.TrainingRecipe`."""
 
     epochs: Positive = 5
     batch_size: int = Field(64, ge=2)
@@ -77,6 +39,14 @@ class TrainingSection(Section):
     max_shift: int = Field(0, ge=0)
     flip: bool = False
     ema_decay: float = Field(0.0, ge=0, lt=1)
+    optimizer: Literal["sgd", "rmsprop"] = "sgd"
+    rmsprop_decay: float = Field(0.9, ge=0, lt=1)
+    rmsprop_epsilon: float = Field(1.0, gt=0)
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    decay_factor: float = Field(0.97, gt=0, le=1)
+    decay_epochs: float = Field(2.4, gt=0)
+    decays_depthwise: bool = True
+    clip_norm: float = Field(0.0, ge=0)
 
 
 class EvaluatorSection(Section):
@@ -149,8 +119,7 @@ class Config(Section):
 
     def dump(self) -> str:
         """As YAML that `parse_config` reads back."""
-        text: str = yaml.dump(self.model_dump(), Dumper=_Dumper, sort_keys=False)
-        return text
+        return dump_yaml(self)
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -181,7 +150,7 @@ def _set(document: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment}: write key=value, for example --set objective.alpha=-0.15")
     *path, last = key.split(".")
     try:
-        value = _read_yaml(text)
+        value = read_yaml(text)
     except ValueError:
         raise UserError(f"--set {assignment}: {text!r} is not YAML") from None
     section = document
@@ -190,35 +159,6 @@ def _set(document: dict[str, Any], assignment: str) -> None:
         if not isinstance(section, dict):
             raise UserError(f"--set {assignment}: {part!r} is not a section")
     section[last] = value
-
-
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    section: Any = Config
-    for part in location:
-        if isinstance(part, int):  # an entry of a list
-            continue
-        annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        kinds = [annotation, *getattr(annotation, "__args__", ())]
-        section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
-        if section is None:
-            return []
-    return list(section.model_fields)
-
-
-def _explain(error: ValidationError) -> str:
-    """The first thing wrong, on one line: key, value, what is allowed."""
-    first = error.errors()[0]
-    location = tuple(first["loc"])
-    key = ".".join(map(str, location))
-    if first["type"] == "extra_forbidden":
-        allowed = _known_keys(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "model_type":
-        message = f"expected keys and values: {', '.join(_known_keys(location))}"
-    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def parse_config(text: str, source: str, assignments: list[str] | None = None) -> Config:
@@ -232,20 +172,10 @@ def parse_config(text: str, source: str, assignments: list[str] | None = None) -
     Raises:
         UserError: not YAML, an unknown key, a wrong type or an impossible value.
     """
-    try:
-        document = _read_yaml(text)
-    except ValueError as error:
-        raise UserError(f"{source}: not YAML: {error}") from None
-    if document is None:  # nothing, or nothing but comments
-        document = {}
-    if not isinstance(document, dict):
-        raise UserError(f"{source}: expected keys and values, got {type(document).__name__}")
+    document = read_mapping(text, source)
     for assignment in assignments or []:
         _set(document, assignment)
-    try:
-        return Config.model_validate(document)
-    except ValidationError as error:
-        raise UserError(f"{source}: {_explain(error)}") from None
+    return validated(Config, document, source)
 
 
 def load_config(recipe: str, assignments: list[str] | None = None) -> Config:

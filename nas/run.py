@@ -6,11 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
-import platform
 import re
-import subprocess
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +16,7 @@ from latency.latency import Latency
 from latency.measurement import Measurement
 from nas.calibration import Calibration
 from nas.config import Config, parse_config
+from nas.environment import software
 from nas.errors import UserError
 from nas.jsonl import JsonLines
 from nas.trial import FORMAT as TRIALS_FORMAT
@@ -33,7 +31,6 @@ TABLE = "latency_table.json"
 LATENCY_FORMAT = "nas-latency"
 LATENCY_VERSION = 2
 ENVIRONMENT_VERSION = 2
-_PACKAGES = ("torch", "ray", "onnxruntime", "onnx", "numpy", "pandas", "pydantic", "scikit-learn", "platform-nas")
 
 
 class Run:
@@ -48,7 +45,7 @@ class Run:
         self.folder = folder
         self.config = read_config(folder)
         with contextlib.ExitStack() as stack:
-            stack.callback(os.close, _lock(folder))
+            stack.callback(os.close, lock_folder(folder))
             self._trials = stack.enter_context(JsonLines(folder / "trials.jsonl", TRIALS_FORMAT, TRIALS_VERSION))
             self._latencies = stack.enter_context(JsonLines(folder / "latency.jsonl", LATENCY_FORMAT, LATENCY_VERSION))
             finished = {record["number"] for record in self._trials.records}
@@ -63,7 +60,7 @@ class Run:
         Raises:
             UserError: `out` exists, or the folder cannot be made.
         """
-        folder = out or _next_folder(recipe_name)
+        folder = out or next_folder(recipe_name)
         try:
             folder.mkdir(parents=True)
             temporary = folder / "config.tmp"
@@ -118,15 +115,13 @@ class Run:
                 "format": "nas-environment",
                 "version": ENVIRONMENT_VERSION,
                 "seed": seed,
-                "git": _git_revision(),
-                "python": platform.python_version(),
-                "packages": {name: _version(name) for name in _PACKAGES},
+                **software(),
                 "calibration": calibration.to_dict(),
             },
         )
 
 
-def _lock(folder: Path) -> int:
+def lock_folder(folder: Path) -> int:
     """A descriptor that keeps other processes out of `folder` while it is open."""
     try:
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -199,23 +194,8 @@ def _known_runs() -> list[str]:
     return sorted(str(path.parent) for path in RUNS.glob("*/config.yaml"))
 
 
-def _next_folder(recipe_name: str) -> Path:
+def next_folder(recipe_name: str) -> Path:
+    """``runs/RECIPE-N`` with the next free N."""
     pattern = re.compile(re.escape(recipe_name) + r"-(\d+)")
     taken = [int(match.group(1)) for path in RUNS.glob("*") if (match := pattern.fullmatch(path.name))]
     return RUNS / f"{recipe_name}-{max(taken, default=0) + 1}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    """Commit of the program's own checkout, with ``-dirty`` where it was changed; None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None
