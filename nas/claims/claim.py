@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from nas.claims.lab import Lab
 
-Verdict = Literal["holds", "holds in direction", "fails here", "the notes are wrong", "not checked"]
+Verdict = Literal["holds", "holds in direction", "not separated", "fails here", "the notes are wrong", "not checked"]
 Kind = Literal["analysis", "simulation", "latency", "training"]
 
-_GRAVITY: tuple[Verdict, ...] = ("not checked", "holds", "holds in direction", "fails here", "the notes are wrong")
+_GRAVITY: tuple[Verdict, ...] = (
+    "not checked",
+    "holds",
+    "holds in direction",
+    "not separated",
+    "fails here",
+    "the notes are wrong",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +29,8 @@ class Finding:
     Attributes:
         found: the numbers, in a few words.
         verdict: ``holds``; ``holds in direction``: the sign is as claimed, the size is not; ``fails here``: what was
-            published is not what this program or device finds; ``the notes are wrong``: what was published is, but the
-            notes say something else.
+            published is not what this program or device finds; ``not separated``: the interval of what was measured holds
+            both that and its opposite; ``the notes are wrong``: what was published is, but the notes say something else.
         why: the reason, where it does not simply hold.
     """
 

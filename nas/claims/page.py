@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _STYLES: dict[Verdict, str] = {
     "holds": "green",
     "holds in direction": "cyan",
+    "not separated": "blue",
     "fails here": "yellow",
     "the notes are wrong": "magenta",
     "not checked": "dim",
@@ -81,6 +82,7 @@ parentheses. Milliseconds of a phone do not carry over to another processor, sig
 | --- | --- |
 | holds | found as published, within its rounding |
 | holds in direction | the sign is as published, the size is not |
+| not separated | the interval of what was measured holds both the claim and its opposite |
 | fails here | published, but this program or device finds something else: a finding, with its reason below |
 | the notes are wrong | the notes say something else than what was published, or than what can be found |
 | not checked | says what it would take |
