@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search_spaces.arch_string import parse_arch
+from search_spaces.naming import Keys, Naming, Part
 from search_spaces.zoo.network import Network, Published, PublishedTraining
 
 
@@ -58,6 +59,27 @@ def _googlenet(norm: str, lrn: str, five: int, pool4: str, dropout: str) -> str:
     return f"{stem} {body} head_noconv_d{dropout} {aux}"
 
 
+_PLACES = ("conv1", "conv2", "conv3", *(f"inception{row}" for row in _ROWS))
+
+
+def _torchvision(part: Part) -> Keys:
+    """Names of torchvision `googlenet.py`. Its auxiliary heads pool to 4x4 with windows of 4, not of 5 at stride 3."""
+    if part.role == "classifier":
+        return Keys("fc")
+    head, _, role = part.role.partition(".")
+    if role in ("hidden", "classifier"):
+        return Keys(f"{head}.{'fc1' if role == 'hidden' else 'fc2'}")
+    if role == "conv":
+        place = part.role
+    elif part.op.name == "stem" or head == "conv":
+        place = _PLACES[part.layer]
+    elif head == "branch1":
+        place = f"{_PLACES[part.layer]}.branch1"
+    else:
+        place = f"{_PLACES[part.layer]}.{head}.{int(role) - 1}"
+    return Keys(f"{place}.conv", f"{place}.bn")
+
+
 _TRAINING = PublishedTraining(
     source="arXiv 1409.4842, section 6; the rate and batch that arXiv 1502.03167, section 4.2, gives for it",
     learning_rate=0.0015,
@@ -88,6 +110,7 @@ NETWORKS = {
         params=6_624_904,
         macs=1_498_376_192,
         training=_TRAINING,
+        names={"torchvision": Naming(_torchvision, 1e-3)},
         published={"": Published(source="torchvision `googlenet.py`", top1=69.778, params_m=6.624904, macs_m=1498)},
     ),
 }

@@ -7,6 +7,7 @@ torchvision the average pooling of a module counts the padding.
 from __future__ import annotations
 
 from search_spaces.arch_string import parse_arch
+from search_spaces.naming import Keys, Naming, Part
 from search_spaces.zoo.network import Network, Published, PublishedTraining
 
 _POOL = "avgpool_k3_s11_countpad"
@@ -51,6 +52,40 @@ _STEM = (
 )
 _AFTER_MIXED_6E = 14  # six blocks of the stem, three modules on 35x35, the reduction, four modules on 17x17
 
+_PLACES = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    *("Mixed_7a", "Mixed_7b", "Mixed_7c"),
+)
+_BRANCHES = {
+    "Mixed_5": ("branch1x1", "branch5x5_{}", "branch3x3dbl_{}", "branch_pool"),
+    "Mixed_6a": ("branch3x3", "branch3x3dbl_{}"),
+    "Mixed_6": ("branch1x1", "branch7x7_{}", "branch7x7dbl_{}", "branch_pool"),
+    "Mixed_7a": ("branch3x3_{}", "branch7x7x3_{}"),
+    "Mixed_7": ("branch1x1", "branch3x3_{}", "branch3x3dbl_{}", "branch_pool"),
+}
+
+
+def _names(part: Part) -> Keys:
+    """Names of torchvision `inception.py` and timm `inception_v3.py`, which agree."""
+    linear = {"classifier": "fc", "aux1.classifier": "AuxLogits.fc"}
+    if part.role in linear:
+        return Keys(linear[part.role])
+    auxiliary = {"aux1.conv": "AuxLogits.conv0", "aux1.final": "AuxLogits.conv1"}
+    place = auxiliary.get(part.role) or _place(_PLACES[part.layer], part.role)
+    return Keys(f"{place}.conv", f"{place}.bn")
+
+
+def _place(layer: str, role: str) -> str:
+    """``Mixed_7b`` and ``branch2.2.branch1.1`` -> ``Mixed_7b.branch3x3_2a``."""
+    branch, *steps = role.split(".")
+    if not steps:
+        return layer
+    names = _BRANCHES.get(layer) or _BRANCHES[layer[:-1]]
+    forked = {"branch1": "a", "branch2": "b"}[steps[1]] if len(steps) > 1 else ""
+    return f"{layer}.{names[int(branch.removeprefix('branch')) - 1].format(steps[0] + forked)}"
+
+
 NETWORKS = {
     "inception_v3": Network(
         arch=parse_arch(f"{_STEM} {' '.join(_MODULES)} head_noconv aux_b{_AFTER_MIXED_6E}_w0.4_o128_c768"),
@@ -71,6 +106,7 @@ NETWORKS = {
             decay_epochs=2.0,
             ema_decay=0.9999,
         ),
+        names=dict.fromkeys(("torchvision", "timm"), Naming(_names, 1e-3)),
         published={"": Published(source="arXiv 1512.00567, table 3; torchvision's counts", top1=78.8, macs_m=5713)},
     )
 }

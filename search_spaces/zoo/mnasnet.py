@@ -11,7 +11,9 @@ from collections.abc import Callable
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 from search_spaces.edits import scaled
+from search_spaces.naming import Keys, Naming, Part
 from search_spaces.zoo.network import Network, Published, PublishedTraining
+from search_spaces.zoo.timm_names import TIMM_EPSILON, timm_rule
 
 _A1 = parse_arch(
     "r1_k3_s11_e1_i32_o16_noskip r2_k3_s22_e6_i16_o24 r3_k5_s22_e3_i24_o40_se0.25 r4_k3_s22_e6_i40_o80 "
@@ -29,6 +31,22 @@ _SMALL = parse_arch(
 
 def _scaled(arch: ArchSpec) -> Callable[[float], ArchSpec]:
     return lambda alpha: scaled(arch, alpha, head_alpha=1.0)  # the head is never scaled
+
+
+_A1_STAGES = (1, 2, 3, 4, 2, 3, 1)
+_B1_STAGES = (1, 3, 3, 3, 2, 4, 1)
+
+
+def _torchvision(part: Part) -> Keys:
+    """Names of torchvision `mnasnet.py`: one sequence, of which a stage is one place, but the first is laid open."""
+    if part.role == "classifier":
+        return Keys("classifier.1")
+    if not part.siblings or part.layer == 1:
+        number = {"stem": 0, "depthwise": 3, "project": 6, "head.conv": 14}[part.role]
+        return Keys(f"layers.{number}", f"layers.{number + 1}")
+    places = [f"layers.{7 + stage}.{i}" for stage, layers in enumerate(_B1_STAGES) for i in range(layers)]
+    within = f"{places[part.layer - 1]}.layers"
+    return Keys(f"{within}.{3 * part.position}", f"{within}.{3 * part.position + 1}")
 
 
 _TRAINING = PublishedTraining(
@@ -66,6 +84,7 @@ NETWORKS = {
         macs=311_579_072,
         training=_TRAINING,
         scale=_scaled(_A1),
+        names={"timm": Naming(timm_rule(_A1_STAGES), TIMM_EPSILON)},
         published={
             "": Published(source="arXiv 1807.11626, table 1", top1=75.2, params_m=3.9, macs_m=312, latency_ms=78),
             "@1.4": _a1(77.2, 6.1, 591.5, 135),
@@ -102,6 +121,10 @@ NETWORKS = {
         macs=314_415_872,
         training=_TRAINING,
         scale=_scaled(_B1),
+        names={
+            "torchvision": Naming(_torchvision, 1e-5),
+            "timm": Naming(timm_rule(_B1_STAGES), TIMM_EPSILON),
+        },
         published={
             "": Published(
                 source="arXiv 1807.11626, table 2", top1=74.5, params_m=4.4, macs_m=315, latency_ms=77, tolerance=0.003

@@ -5,7 +5,9 @@ from __future__ import annotations
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 from search_spaces.edits import scaled
+from search_spaces.naming import Keys, Naming, Part
 from search_spaces.zoo.network import Network, Published, PublishedTraining
+from search_spaces.zoo.timm_names import TIMM_EPSILON, timm_rule
 
 _MOBILENET_V2 = parse_arch(
     "stem_k3_s22_o32_relu6 r1_k3_s11_e1_i32_o16_relu6 r2_k3_s22_e6_i16_o24_relu6 r3_k3_s22_e6_i24_o32_relu6 "
@@ -18,6 +20,21 @@ def _scaled(alpha: float) -> ArchSpec:
     # the last convolution keeps its width below 1 (section 4.1 of the paper)
     return scaled(_MOBILENET_V2, alpha, head_alpha=max(1.0, alpha))
 
+
+def _torchvision(part: Part) -> Keys:
+    """Names of torchvision `mobilenetv2.py`: every layer numbered, convolution and BN in sequences."""
+    if part.role == "classifier":
+        return Keys("classifier.1")
+    place = f"features.{part.layer}"
+    if not part.siblings:
+        return Keys(f"{place}.0", f"{place}.1")
+    conv = f"{place}.conv.{part.position}"
+    if part.role == "project":
+        return Keys(conv, f"{place}.conv.{part.position + 1}")
+    return Keys(f"{conv}.0", f"{conv}.1")
+
+
+_STAGES = (1, 2, 3, 4, 3, 3, 1)
 
 _PAPER = "arXiv 1801.04381, table 4"
 _SLIM = "slim `mobilenet/README.md`"
@@ -72,5 +89,9 @@ NETWORKS = {
         ),
         published=_PUBLISHED,
         scale=_scaled,
+        names={
+            "torchvision": Naming(_torchvision, 1e-5),
+            "timm": Naming(timm_rule(_STAGES), TIMM_EPSILON),
+        },
     )
 }

@@ -18,7 +18,9 @@ from search_spaces.edits import (
     with_squeeze_rule,
     with_stem_channels,
 )
+from search_spaces.naming import Keys, Naming, Part
 from search_spaces.zoo.network import History, Network, Published, PublishedTraining
+from search_spaces.zoo.timm_names import TIMM_EPSILON, timm_rule
 
 _BODY = (
     "stem_k3_s22_o16_hswish r1_k3_s11_e1_i16_o16 r1_k3_s22_e4_i16_o24 r1_k3_s11_e3_i24_o24 "
@@ -42,6 +44,30 @@ def _scaled_large(arch: ArchSpec) -> Callable[[float], ArchSpec]:
 def _scaled_small(arch: ArchSpec) -> Callable[[float], ArchSpec]:
     # likewise below 1; at 1.25 the printed 3.6 M need it scaled
     return lambda alpha: scaled(arch, alpha, hidden_alpha=max(1.0, alpha))
+
+
+def _torchvision(part: Part) -> Keys:
+    """Names of torchvision `mobilenetv3.py`: every layer numbered, its parts in a sequence."""
+    place = f"features.{part.layer}"
+    match part.role:
+        case "stem" | "head.conv":
+            return Keys(f"{place}.0", f"{place}.1")
+        case "head.hidden":
+            return Keys("classifier.0", flat=True)
+        case "classifier":
+            return Keys("classifier.3")
+        case "se.reduce":
+            return Keys(f"{place}.block.{part.position}.fc1")
+        case "se.gate":
+            return Keys(f"{place}.block.{part.position}.fc2")
+        case _:
+            return Keys(f"{place}.block.{part.position}.0", f"{place}.block.{part.position}.1")
+
+
+def _names(stages: tuple[int, ...]) -> dict[str, Naming]:
+    # timm counts the last convolution, before the pooling, as a stage
+    timm = timm_rule(stages, Keys(f"blocks.{len(stages)}.0.conv", f"blocks.{len(stages)}.0.bn1"))
+    return {"torchvision": Naming(_torchvision, 1e-3), "timm": Naming(timm, TIMM_EPSILON)}
 
 
 _TRAINING = PublishedTraining(
@@ -88,6 +114,7 @@ NETWORKS = {
         macs=216_589_760,
         training=_TRAINING,
         scale=_scaled_large(_LARGE),
+        names=_names((1, 2, 3, 4, 2, 3)),
         history=_HISTORY,
         published={
             "": _row(75.2, 217, 5.4, 51.2),
@@ -110,6 +137,7 @@ NETWORKS = {
         macs=56_510_400,
         training=_TRAINING,
         scale=_scaled_small(_SMALL),
+        names=_names((1, 2, 3, 2, 3)),
         published={
             "": _row(67.5, 57, 2.5, 15.8),
             "@1.25": _row(70.4, 91, 3.6, 23.6),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from search_spaces.arch import ArchSpec
 from search_spaces.edits import Edit
+from search_spaces.naming import Naming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ class Network:
         resolution: side of its input in pixels.
         published: variant (``""``, ``@0.75``, ``/192``, ``@0.5/160``) -> printed figures.
         scale: width multiplier, or None where there is none.
+        names: library (``torchvision``, ``timm``) -> its form of the network; the same at any width.
         history: how it came from another network, where that is known edit by edit.
     """
 
@@ -114,4 +116,5 @@ class Network:
     resolution: int = 224
     published: Mapping[str, Published] = field(default_factory=dict)
     scale: Scale | None = None
+    names: Mapping[str, Naming] = field(default_factory=dict)
     history: History | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_spaces.arch_string import parse_arch
 from search_spaces.edits import with_squeeze
+from search_spaces.naming import Keys, Naming, Part
 from search_spaces.zoo.network import Network, Published, PublishedTraining
 
 
@@ -17,6 +18,22 @@ def _resnet50(bottleneck: str) -> str:
 
 _V1 = parse_arch(_resnet50("bv"))
 _V15 = parse_arch(_resnet50("b"))
+
+_STAGES = (3, 4, 6, 3)
+
+
+def _names(part: Part) -> Keys:
+    """Names of torchvision `resnet.py` and timm `resnet.py`, which agree."""
+    if not part.siblings:
+        return {"stem": Keys("conv1", "bn1"), "classifier": Keys("fc")}[part.role]
+    places = [f"layer{stage}.{i}" for stage, layers in enumerate(_STAGES, start=1) for i in range(layers)]
+    place = places[part.layer - 1]
+    if part.role == "shortcut":
+        return Keys(f"{place}.downsample.0", f"{place}.downsample.1")
+    return Keys(f"{place}.conv{part.position + 1}", f"{place}.bn{part.position + 1}")
+
+
+_NAMES = dict.fromkeys(("torchvision", "timm"), Naming(_names, 1e-5))
 
 _TRAINING = PublishedTraining(
     source="arXiv 1512.03385, section 3.4",
@@ -43,6 +60,7 @@ NETWORKS = {
         params=25_557_032,
         macs=3_857_973_248,
         training=_TRAINING,
+        names=_NAMES,  # those libraries' own weights are v1.5's, and compute something else here
         # printed as 3.86 G
         published={"": Published(source="arXiv 1709.01507, table 2", top1=75.2, macs_m=3860, tolerance=0.001)},
     ),
@@ -53,6 +71,7 @@ NETWORKS = {
         params=25_557_032,
         macs=4_089_184_256,
         training=_TRAINING,
+        names=_NAMES,
         published={"": Published(source="torchvision `resnet.py`", top1=76.130, params_m=25.557032, macs_m=4089)},
     ),
     "se_resnet50": Network(

@@ -10,7 +10,10 @@ TIMM_EPSILON = 1e-5
 """Of batch normalisation in its models but those ported from TensorFlow (timm `_efficientnet_builder.py`)."""
 
 
-def timm_rule(stages: Iterable[int], last_conv: Keys = Keys("conv_head", "bn2")) -> Rule:
+_CONV_HEAD = Keys("conv_head", "bn2")
+
+
+def timm_rule(stages: Iterable[int], last_conv: Keys = _CONV_HEAD) -> Rule:
     """The rule of a network.
 
     Args:
