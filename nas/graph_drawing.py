@@ -128,7 +128,8 @@ def _edges(graph: Graph, columns: dict[str, int]) -> Iterator[str]:
             else:
                 stub = f"{source}@{column}"
                 yield f'"{stub}" [label="from {group_name(source)}", fillcolor="#ffffff", color="#5b6675", style=dashed];'
-                yield f'"top{column}" -> "{stub}" [style=invis]; "{stub}" -> "{op.name}";'
+                yield f'"top{column}" -> "{stub}" [style=invis];'
+                yield f'"{stub}" -> "{op.name}";'
 
 
 def _quoted(text: str) -> str:

@@ -87,7 +87,8 @@ def _read(path: Path, key: dict[str, Any]) -> Measurement | None:
         document = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    if (document.get("format"), document.get("version"), document.get("key")) != (FORMAT, VERSION, key):
+    wanted = {"format": FORMAT, "version": VERSION, "key": key}
+    if not isinstance(document, dict) or {name: document.get(name) for name in wanted} != wanted:
         return None
     return Measurement.from_dict(document["measurement"])
 
