@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +79,11 @@ class Result:
         }
 
 
-def _left_out(claim: Claim, checks: Iterable[Check], options: Options) -> str:
+def _left_out(claim: Claim, checks: Sequence[Check], options: Options) -> str:
     if claim.awaits:
         return claim.awaits
+    if not checks:
+        return "nothing checks it yet"
     ways = [" ".join(lacking) for check in checks if (lacking := options.lacking(check))]
     return f"run nas claims {claim.number} {' or '.join(dict.fromkeys(ways))}" if ways else ""
 

@@ -12,7 +12,7 @@ from nas.errors import UserError
 from search_spaces import zoo
 from search_spaces.arch import ArchSpec
 from search_spaces.count import Counts, count
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, Op
 from search_spaces.lower import lower
 
 if TYPE_CHECKING:
@@ -108,6 +108,15 @@ class Lab:
     def count(self, subject: Subject, resolution: int | None = None) -> Counts:
         """Its counts, likewise."""
         return count(self.graph(subject, resolution))
+
+    def layers(self, subject: Subject, resolution: int | None = None) -> dict[str, dict[str, Op]]:
+        """Its blocks' layers, likewise: name such as ``b3.l2`` -> part such as ``expand`` or ``se.gate`` -> operation."""
+        layers: dict[str, dict[str, Op]] = {}
+        for op in self.graph(subject, resolution).ops:
+            if op.name.startswith("b"):
+                block, layer, part = op.name.split(".", 2)
+                layers.setdefault(f"{block}.{layer}", {})[part] = op
+        return layers
 
     def model(self, subject: Subject | Graph, resolution: int | None = None) -> bytes:
         """Its ONNX model with seeded weights, likewise."""
