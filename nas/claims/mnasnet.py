@@ -81,8 +81,8 @@ def factorised_space(_: Lab) -> Finding:
     options, blocks, layers = 4 * 2 * 2 * 3 * 3 * 3, 5, 3  # convolutions, kernels, SE, skips, filters, layers
     factorised, flat = options**blocks, options ** (blocks * layers)
     found = (
-        f"{options}^{blocks} = {_power(factorised)}, {options}^{blocks * layers} = {_power(flat)}; the space `{MNASNET.name}` of "
-        f"this program has {_power(MNASNET.size)}"
+        f"{options}^{blocks} = {_power(factorised)}, {options}^{blocks * layers} = {_power(flat)}; the space "
+        f"`{MNASNET.name}` of this program has {_power(MNASNET.size)}"
     )
     return Finding(found, verdict_of((int(math.log10(factorised)), int(math.log10(flat))) == (13, 39)))
 

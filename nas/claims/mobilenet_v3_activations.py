@@ -39,9 +39,9 @@ def hard_formulas(_: Lab) -> Finding:
     to_swish = float((F.hardswish(x) - F.silu(x)).abs().max())
     to_sigmoid = float((F.hardsigmoid(x) - torch.sigmoid(x)).abs().max())
     values = F.hardswish(torch.tensor(_POINTS, dtype=torch.float64)).tolist()
+    points, told = (", ".join(f"{number + 0.0:g}" for number in numbers) for numbers in (_POINTS, values))  # no -0
     found = (
-        f"h-swish at {', '.join(f'{point:g}' for point in _POINTS)} is {', '.join(f'{value + 0.0:g}' for value in values)}; at "
-        f"most {to_swish:.4f} from swish, hard-sigmoid {to_sigmoid:.4f} from sigmoid"
+        f"h-swish at {points} is {told}; at most {to_swish:.4f} from swish, hard-sigmoid {to_sigmoid:.4f} from sigmoid"
     )
     right = apart < 1e-12 and np.allclose(values, [0, 0, -0.375, 0, 3, 4], atol=1e-12)
     return Finding(found, verdict_of(right))
