@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import nas
+from nas.claims.cli import claims_command
 from nas.devices.cli import device_app
 from nas.errors import UserError
 from nas.latency_cli import Json, latency_app, print_json
@@ -34,6 +35,7 @@ latency_app.add_typer(table_app, name="table")
 latency_app.command("estimate")(estimate_command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")
+app.command("claims")(claims_command)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
