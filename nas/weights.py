@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -89,8 +90,8 @@ def load_weights(path: Path, arch: ArchSpec, *, resolution: int = 224) -> Loaded
     try:
         return _loaded(state, arch, resolution)
     except ValueError as error:
-        owner = next((name for name in ZOO if _fits(state, name)), None)
-        advice = f"they fit {owner}" if owner else "nas zoo list shows the networks there are"
+        owners = [name for name in ZOO if _fits(state, name)]
+        advice = f"they fit {' and '.join(owners)}" if owners else "nas zoo list shows the networks there are"
         raise UserError(f"{path}: not weights of this network: {error}; {advice}") from None
 
 
@@ -125,9 +126,13 @@ def save_weights(path: Path, module: GraphModule, convention: str = NATIVE) -> N
 def _namings(graph: Graph) -> dict[str, Naming]:
     """Conventions that have names for `graph`: this program's, and those of the zoo's network that is built like it."""
     bones = skeleton(graph)
-    named = (network for network in ZOO.values() if network.names)
-    like = (network.names for network in named if skeleton(lower(network.arch, network.resolution, 1)) == bones)
+    like = (network.names for name, network in ZOO.items() if network.names and _skeleton_of(name) == bones)
     return {NATIVE: Naming(_native, None), **next(like, {})}
+
+
+@cache
+def _skeleton_of(name: str) -> tuple[object, ...]:
+    return skeleton(lower(ZOO[name].arch, ZOO[name].resolution, 1))
 
 
 def _loaded(state: Mapping[str, Tensor], arch: ArchSpec, resolution: int) -> Loaded:
@@ -138,9 +143,11 @@ def _loaded(state: Mapping[str, Tensor], arch: ArchSpec, resolution: int) -> Loa
     known = {convention: sum(key.name in state for key in keys.values()) for convention, keys in maps.items()}
     convention = max(known, key=lambda name: known[name])
     if not known[convention]:
-        raise ValueError(f"its names ({_some(state)}) are none that {' or '.join(namings)} gives to a weight of it")
+        names = (name for name in state if not _is_counter(name))
+        raise ValueError(f"its names ({_some(names)}) are none that {' or '.join(namings)} gives to a weight of it")
     keys = maps[convention]
-    num_classes = _num_classes(state, keys[_CLASSIFIER])
+    classifier = state.get(keys[_CLASSIFIER].name)
+    num_classes = len(classifier) if classifier is not None and classifier.ndim else 1  # refused below where it is none
     expected = _shapes(lower(arch, resolution, num_classes, training=True))
     dropped = _unfit_heads(state, keys, expected)
     wanted = {ours: x for ours, x in expected.items() if not (dropped and _is_auxiliary(ours))}
@@ -168,12 +175,6 @@ def _fits(state: Mapping[str, Tensor], name: str) -> bool:
     return True
 
 
-def _num_classes(state: Mapping[str, Tensor], key: Key) -> int:
-    if key.name not in state or state[key.name].ndim != 2:
-        raise ValueError(f"it lacks the classifier {key.name}")
-    return len(state[key.name])
-
-
 def _shapes(graph: Graph) -> dict[str, Tensor]:
     """The state dict of `graph`'s module, without memory."""
     with torch.device("meta"):
@@ -195,11 +196,11 @@ def _check_names(
 ) -> None:
     missing = [keys[ours].name for ours in wanted if not _present(state, keys[ours])]
     known = {key.name for key in keys.values()}
-    foreign = [name for name in state if name not in known]
+    foreign = [name for name in state if name not in known and not _is_counter(name)]
     if missing or foreign:
-        lacks = [f"lacks {len(missing)} ({_some(missing)})"] if missing else []
+        lacks = [f"lacks {len(missing)} of {len(wanted)} tensors ({_some(missing)})"] if missing else []
         has = [f"has {len(foreign)} that the network has not ({_some(foreign)})"] if foreign else []
-        raise ValueError(f"of {len(wanted)} tensors by {convention}'s names it {' and '.join(lacks + has)}")
+        raise ValueError(f"by {convention}'s names it {' and '.join(lacks + has)}")
 
 
 def _check_shapes(state: Mapping[str, Tensor], keys: Mapping[str, Key], wanted: Mapping[str, Tensor]) -> None:
@@ -209,12 +210,16 @@ def _check_shapes(state: Mapping[str, Tensor], keys: Mapping[str, Key], wanted: 
         if not _same_shape(state, keys[ours], like)
     ]
     if wrong:
-        raise ValueError(f"{len(wrong)} of {len(wanted)} tensors have another shape: {_some(wrong)}")
+        raise ValueError(f"{len(wrong)} of {len(wanted)} tensors have another shape ({_some(wrong)})")
 
 
 def _present(state: Mapping[str, Tensor], key: Key) -> bool:
+    return key.name in state or _is_counter(key.name)
+
+
+def _is_counter(name: str) -> bool:
     # Files from before PyTorch 0.4.1 lack BN's count of batches, which nothing here reads; torch too then begins at 0.
-    return key.name in state or key.name.endswith(".num_batches_tracked")
+    return name.endswith(".num_batches_tracked")
 
 
 def _same_shape(state: Mapping[str, Tensor], key: Key, like: Tensor) -> bool:
