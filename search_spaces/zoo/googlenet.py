@@ -63,7 +63,11 @@ _PLACES = ("conv1", "conv2", "conv3", *(f"inception{row}" for row in _ROWS))
 
 
 def _torchvision(part: Part) -> Keys:
-    """Names of torchvision `googlenet.py`. Its auxiliary heads pool to 4x4 with windows of 4, not of 5 at stride 3."""
+    """Names of torchvision `googlenet.py`.
+
+    Its pretrained weights want images with mean 0.5 and standard deviation 0.5 taken off (`transform_input`); its auxiliary
+    heads pool to 4x4 with windows of 4, not of 5 at stride 3.
+    """
     if part.role == "classifier":
         return Keys("fc")
     head, _, role = part.role.partition(".")

@@ -67,7 +67,10 @@ _BRANCHES = {
 
 
 def _names(part: Part) -> Keys:
-    """Names of torchvision `inception.py` and timm `inception_v3.py`, which agree."""
+    """Names of torchvision `inception.py` and timm `inception_v3.py`, which agree.
+
+    Their pretrained weights want images with mean 0.5 and standard deviation 0.5 taken off (`transform_input`).
+    """
     linear = {"classifier": "fc", "aux1.classifier": "AuxLogits.fc"}
     if part.role in linear:
         return Keys(linear[part.role])

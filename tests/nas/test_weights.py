@@ -21,7 +21,8 @@ from search_spaces.zoo import ZOO
 from tests.libraries import randomised
 
 SMALL = {"mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "mnasnet_a1", "mnasnet_b1"}
-FORMS = [(name, library) for name, network in ZOO.items() if network.names for library in (NATIVE, *network.names)]
+FORMS = [(name, library) for name, network in ZOO.items() for library in network.names]
+FORMS += [(name, NATIVE) for name in sorted(SMALL)]
 B1 = zoo.get("mnasnet_b1@0.35")
 
 
@@ -201,7 +202,8 @@ def test_weights_of_another_network(state, tmp_path):
         f"blocks.1.0.bn3.weight is 8, not 16, blocks.1.0.bn3.bias is 8, not 16 and 228 more){advice}"
     )
     assert refusal(path, zoo.get("googlenet")) == (
-        f"{refused}its names (blocks.0.0.bn1.bias, blocks.0.0.bn1.running_mean, blocks.0.0.bn1.running_var and 259 more) are none that nas gives to a weight of it{advice}"
+        f"{refused}its names (blocks.0.0.bn1.bias, blocks.0.0.bn1.running_mean, "
+        f"blocks.0.0.bn1.running_var and 259 more) are none that nas gives to a weight of it{advice}"
     )
 
 
