@@ -39,7 +39,7 @@ def claims_command(
 ) -> None:
     """Check published claims about efficient networks: by analysis, by latency on this device, by training."""
     from nas.claims.examination import Options
-    from nas.claims.page import Setting, console_table, markdown_page, summary
+    from nas.claims.page import Setting, console_table, markdown_page, reasons, summary
 
     options = Options(latency=latency, long=long, training=train)
     results, device = _results(numbers or [], options, fresh)
@@ -51,6 +51,8 @@ def claims_command(
         return
     console = Console()
     console.print(console_table(results))
+    for result, why in reasons(results):
+        console.print(f"{result.claim.number}: {why}", highlight=False, markup=False)
     console.print(summary(results), highlight=False)
 
 

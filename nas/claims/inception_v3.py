@@ -27,21 +27,21 @@ def chain(*kernels: Kernel) -> list[Op]:
 
 
 def _saved(cost: str, whole: Kernel, *factors: Kernel) -> float:
-    """Share of the weights, or of the multiply-adds, that factors save."""
+    """Share of the weights, or of the MACs, that factors save."""
     measure = {"weights": num_weights, "macs": op_macs}[cost]
     return 1 - sum(map(measure, chain(*factors))) / sum(map(measure, chain(whole)))
 
 
 @claim(
     51,
-    "Factorising a convolution saves parameters and multiply-adds.",
+    "Factorising a convolution saves parameters and MACs.",
     published="two 3x3 in place of a 5x5: 28 %",
     source=f"{_PAPER}, section 3.1",
 )
 def two_threes(_: Lab) -> Finding:
     """Both costs at equal widths."""
     weights, macs = (_saved(cost, (5, 5), (3, 3), (3, 3)) for cost in ("weights", "macs"))
-    found = f"two 3x3 save {percent(weights)} of the weights and {percent(macs)} of the multiply-adds of a 5x5"
+    found = f"two 3x3 save {percent(weights)} of the weights and {percent(macs)} of the MACs of a 5x5"
     return Finding(found, verdict_of(printed_as(100 * weights, "28") and printed_as(100 * macs, "28")))
 
 
@@ -97,7 +97,7 @@ def grid_reductions(channels: int, side: int) -> dict[str, Graph]:
     source=f"{_PAPER}, section 5 and figures 9 and 10",
 )
 def reduction_of_the_grid(_: Lab) -> Finding:
-    """Multiply-adds of the three, and the narrowest map that everything passes."""
+    """MACs of the three, and the narrowest map that everything passes."""
     graphs = grid_reductions(channels=320, side=34)
     macs = {way: count(graph).macs for way, graph in graphs.items()}
     unit = macs["parallel"]
@@ -106,7 +106,7 @@ def reduction_of_the_grid(_: Lab) -> Finding:
     [output] = given  # all three give a map of one shape
     ratios = [macs[way] / unit for way in ("expand_then_pool", "pool_then_expand", "parallel")]
     found = (
-        f"multiply-adds {' : '.join(f'{ratio:g}' for ratio in ratios)} (expand first, pool first, parallel); pooling first "
+        f"MACs {' : '.join(f'{ratio:g}' for ratio in ratios)} (expand first, pool first, parallel); pooling first "
         f"passes {percent(pooled / output, 0)} of the values that all three give"
     )
     return Finding(found, verdict_of(ratios == [8, 2, 1] and 2 * pooled == output))
@@ -127,14 +127,14 @@ def less_error(_: Lab) -> Finding:
         return Finding(found, "fails here")
     if f"{points[1]:.1f}" == "3.8":
         return Finding(found, "holds")
-    why = "7.8 is right. 3.8 stands in the table's column of costs (G multiply-adds of its Inception-v2)."
+    why = "7.8 is right. 3.8 stands in the table's column of costs (G MACs of its Inception-v2)."
     return Finding(found, "the notes are wrong", why)
 
 
 @claim(
     55,
     "The structure of Inception-V3.",
-    published="23,834,568 parameters, 27,161,264 with the auxiliary head, 5.71 G multiply-adds at 299 px",
+    published="23,834,568 parameters, 27,161,264 with the auxiliary head, 5.71 G MACs at 299 px",
     source="torchvision `inception_v3.py`; table 1 of arXiv 1512.00567 prints one module more at 17x17",
 )
 def structure(lab: Lab) -> Finding:

@@ -14,7 +14,7 @@ _TARGET_MS = 75.0
 
 MACS_AS_PROXY = Claim(
     31,
-    "Multiply-adds say little about latency.",
+    "MACs say little about latency.",
     published="two networks of 575 and 564 M (MobileNet, NASNet) take 113 and 183 ms",
     source=f"{_PAPER}, section 1",
 )

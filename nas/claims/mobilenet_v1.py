@@ -32,7 +32,7 @@ def _macs(graph: Graph) -> int:
 
 @claim(
     1,
-    "A depthwise separable convolution costs Dk^2 Df^2 M + M N Df^2 multiply-adds, 1/N + 1/Dk^2 of a full one.",
+    "A depthwise separable convolution costs Dk^2 Df^2 M + M N Df^2 MACs, 1/N + 1/Dk^2 of a full one.",
     published="the same",
     source=f"{_PAPER}, equations 2 to 5",
 )
@@ -60,15 +60,15 @@ def separable_cost(lab: Lab) -> Finding:
 
 @claim(
     2,
-    "MobileNet has 8 to 9 times fewer multiply-adds and parameters than its twin of full convolutions.",
-    published="4866 against 569 M multiply-adds (8.55 x), 29.3 against 4.2 M parameters (6.98 x)",
+    "MobileNet has 8 to 9 times fewer MACs and parameters than its twin of full convolutions.",
+    published="4866 against 569 M MACs (8.55 x), 29.3 against 4.2 M parameters (6.98 x)",
     source=f"{_PAPER}, table 4",
 )
 def fewer_macs_and_params(lab: Lab) -> Finding:
     """Both ratios against the notes' 8 to 9."""
     full, separable = lab.count("conv_mobilenet_v1"), lab.count("mobilenet_v1")
     macs, params = full.macs / separable.macs, full.params / separable.params
-    found = f"{macs:.2f} x fewer multiply-adds, {params:.2f} x fewer parameters"
+    found = f"{macs:.2f} x fewer MACs, {params:.2f} x fewer parameters"
     if not printed_as(macs, "8.55"):
         return Finding(found, "fails here")
     if 8 <= params <= 9:
@@ -101,8 +101,7 @@ def _type(op: Op) -> str:
 @claim(
     4,
     "Most of the cost is in the 1x1 convolutions.",
-    published="94.86 % of multiply-adds, 74.59 % of parameters; depthwise 3.06 and 1.06, first 1.19 and 0.02, fc 0.18 "
-    "and 24.33",
+    published="94.86 % of MACs, 74.59 % of parameters; depthwise 3.06 and 1.06, first 1.19 and 0.02, fc 0.18 and 24.33",
     source=f"{_PAPER}, table 2",
 )
 def cost_by_type(lab: Lab) -> Finding:
@@ -121,13 +120,13 @@ def cost_by_type(lab: Lab) -> Finding:
         f"The 1.19 % printed for the first convolution is a slip for {shares['conv3x3'][0]:.2f} %: the printed column "
         "sums to 99.29 %."
     )
-    return Finding(f"{told} % of multiply-adds and weights", verdict_of(right), why)
+    return Finding(f"{told} % of MACs and weights", verdict_of(right), why)
 
 
 @claim(
     5,
     "The width multiplier alpha scales M and N, cost and parameters by about alpha^2.",
-    published="569, 325, 149, 41 M multiply-adds and 4.2, 2.6, 1.3, 0.5 M parameters at 1, 0.75, 0.5, 0.25",
+    published="569, 325, 149, 41 M MACs and 4.2, 2.6, 1.3, 0.5 M parameters at 1, 0.75, 0.5, 0.25",
     source=f"{_PAPER}, table 6",
 )
 def width_multiplier(lab: Lab) -> Finding:
@@ -139,7 +138,7 @@ def width_multiplier(lab: Lab) -> Finding:
     right = all(printed_as(macs[a], m) and printed_as(params[a], p) for a, (m, p) in printed.items())
     shares = ", ".join(f"{macs[alpha] / macs[1.0]:.3f} ({alpha**2:.3f})" for alpha in (0.75, 0.5, 0.25))
     found = (
-        f"{listed(list(macs.values()))} M multiply-adds, {listed(list(params.values()))} M parameters; "
+        f"{listed(list(macs.values()))} M MACs, {listed(list(params.values()))} M parameters; "
         f"of the full cost (alpha^2): {shares}"
     )
     return Finding(found, verdict_of(right))
@@ -148,7 +147,7 @@ def width_multiplier(lab: Lab) -> Finding:
 @claim(
     6,
     "The resolution multiplier rho scales Df, cost by rho^2.",
-    published="569, 418, 290, 186 M multiply-adds at 224, 192, 160, 128 px",
+    published="569, 418, 290, 186 M MACs at 224, 192, 160, 128 px",
     source=f"{_PAPER}, table 7",
 )
 def resolution_multiplier(lab: Lab) -> Finding:
@@ -167,7 +166,7 @@ def resolution_multiplier(lab: Lab) -> Finding:
 @claim(
     7,
     "One layer of 512 channels on 14x14: full, separable, then alpha 0.75, then rho 0.714 as well.",
-    published="462, 52.3, 29.6, 15.1 M multiply-adds; 2.36, 0.27, 0.15, 0.15 M parameters",
+    published="462, 52.3, 29.6, 15.1 M MACs; 2.36, 0.27, 0.15, 0.15 M parameters",
     source=f"{_PAPER}, table 3",
 )
 def one_layer(_: Lab) -> Finding:
@@ -183,7 +182,7 @@ def one_layer(_: Lab) -> Finding:
     weights = [sum(map(num_weights, graph.ops)) / 1e6 for graph in graphs]
     right = all(map(printed_as, macs, ("462", "52.3", "29.6", "15.1")))
     right &= all(map(printed_as, weights, ("2.36", "0.27", "0.15", "0.15")))
-    return Finding(f"{listed(macs)} M multiply-adds; {listed(weights, 2)} M weights", verdict_of(right))
+    return Finding(f"{listed(macs)} M MACs; {listed(weights, 2)} M weights", verdict_of(right))
 
 
 @claim(

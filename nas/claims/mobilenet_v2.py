@@ -56,7 +56,7 @@ def block_structure(lab: Lab) -> Finding:
 @claim(
     11,
     "MobileNetV2 is cheaper and more accurate than V1 although it is deeper.",
-    published="top-1 72.0 against 70.6 %, 300 against 569 M multiply-adds (575 in the table), 3.4 against 4.2 M "
+    published="top-1 72.0 against 70.6 %, 300 against 569 M MACs (575 in the table), 3.4 against 4.2 M "
     "parameters, 75 against 113 ms",
     source=f"{_PAPER}, table 4",
 )
@@ -67,7 +67,7 @@ def cheaper_than_v1(lab: Lab) -> Finding:
     depths = [sum(isinstance(op, Conv | Linear) for op in lab.graph(name).ops) for name in names]
     top1 = [ZOO[name].published[""].top1 for name in names]
     found = (
-        f"{millions(second.macs)} against {millions(first.macs)} multiply-adds, {millions(second.params, 2)} against "
+        f"{millions(second.macs)} against {millions(first.macs)} MACs, {millions(second.params, 2)} against "
         f"{millions(first.params, 2)} parameters, {depths[0]} against {depths[1]} layers; published top-1 {top1[0]} "
         f"against {top1[1]} %"
     )
@@ -78,7 +78,7 @@ def cheaper_than_v1(lab: Lab) -> Finding:
 @claim(
     12,
     "At 96x96 MobileNetV2 still reaches 60 %, with about 10 % fewer parameters than V1.",
-    published="60.3 % at 96 px (56 M multiply-adds); 3.47 against 4.24 M parameters: 18 % fewer",
+    published="60.3 % at 96 px (56 M MACs); 3.47 against 4.24 M parameters: 18 % fewer",
     source="slim `mobilenet/README.md` and `mobilenet_v1.md`",
 )
 def at_96_pixels(lab: Lab) -> Finding:
@@ -87,9 +87,7 @@ def at_96_pixels(lab: Lab) -> Finding:
     assert top1 is not None
     macs = lab.count("mobilenet_v2/96").macs
     fewer = 1 - lab.count("mobilenet_v2").params / lab.count("mobilenet_v1").params
-    found = (
-        f"published top-1 {top1} % at {millions(macs, 0)} multiply-adds; {percent(fewer)} fewer parameters, BN included"
-    )
+    found = f"published top-1 {top1} % at {millions(macs, 0)} MACs; {percent(fewer)} fewer parameters, BN included"
     if top1 < 60 or not printed_as(100 * fewer, "18"):
         return Finding(found, "fails here")
     why = (

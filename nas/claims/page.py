@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import rich.box
 from rich.table import Table
+from rich.text import Text
 
 from nas.claims.claim import Verdict
 
@@ -45,11 +47,14 @@ class Setting:
 
 def console_table(results: Iterable[Result]) -> Table:
     """One row a claim."""
-    table = Table("", "claim", "source", "published", "found here", "verdict")
+    table = Table(box=rich.box.SIMPLE_HEAD, leading=1, padding=(0, 1, 0, 0), expand=True)
+    table.add_column("", justify="right", no_wrap=True)
+    for name, share in (("claim", 3), ("source", 2), ("published", 3), ("found here", 4), ("verdict", 2)):
+        table.add_column(name, ratio=share, overflow="fold")
     for result in results:
         claim, verdict = result.claim, result.verdict
-        styled = f"[{_STYLES[verdict]}]{verdict}[/]"
-        table.add_row(str(claim.number), claim.text, claim.source, claim.published, result.found, styled)
+        cells = (str(claim.number), claim.text, claim.source, claim.published, result.found)
+        table.add_row(*map(Text, cells), Text(verdict, _STYLES[verdict]))  # Text: brackets are no markup
     return table
 
 
@@ -110,11 +115,14 @@ def _row(result: Result) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 
-def _reasons(results: Iterable[Result]) -> list[str]:
-    told = [result for result in results if result.why]
-    if not told:
-        return []
-    return ["", "## Why", "", *(f"**{r.claim.number}, {r.verdict}.** {r.why}\n" for r in told)]
+def reasons(results: Iterable[Result]) -> list[tuple[Result, str]]:
+    """The results that have something to explain, with the explanation."""
+    return [(result, result.why) for result in results if result.why]
+
+
+def _why(results: Iterable[Result]) -> list[str]:
+    told = [f"**{result.claim.number}, {result.verdict}.** {why}\n" for result, why in reasons(results)]
+    return ["", "## Why", "", *told] if told else []
 
 
 def markdown_page(results: Sequence[Result], setting: Setting) -> str:
@@ -124,6 +132,6 @@ def markdown_page(results: Sequence[Result], setting: Setting) -> str:
         "| | claim | published | source | found here | verdict | by |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *map(_row, results),
-        *_reasons(results),
+        *_why(results),
     ]
     return "\n".join(lines).rstrip() + "\n"

@@ -73,7 +73,7 @@ def winning_error(_: Lab) -> Finding:
 @claim(
     42,
     "Any architecture can take SE; SE-ResNet-50 is the example.",
-    published="top-5 error 6.62 against 7.48 %, +0.26 % multiply-adds (3.87 against 3.86 G), +10 % parameters; 167 against "
+    published="top-5 error 6.62 against 7.48 %, +0.26 % MACs (3.87 against 3.86 G), +10 % parameters; 167 against "
     "164 ms, a training step 209 against 190 ms",
     source=f"{_PAPER}, sections 3 and 4, table 2",
 )
@@ -88,7 +88,7 @@ def any_architecture(lab: Lab) -> Finding:
     moved = 2 * sum(num_elements(op.shape) for op in ops if isinstance(op, Scale))
     found = (
         f"{taken} of the {len(plain)} networks here without SE take it; ResNet-50 gets {params:,} parameters "
-        f"({percent(params / base.params)}) and {percent(macs / base.macs, 2)} multiply-adds, "
+        f"({percent(params / base.params)}) and {percent(macs / base.macs, 2)} MACs, "
         f"{percent((macs + moved) / base.macs, 2)} with pooling and scaling"
     )
     right = taken == len(plain) and printed_as(100 * params / base.params, "10")
