@@ -110,10 +110,11 @@ class OpKey:
             raise ValueError(f"operation key {text!r}: expected the form 'pointwise 96->24 k1 s1 @56x56 none >add'")
         fields: Mapping[str, str | None] = match.groupdict()
         numbers = {name: int(value or 1) for name, value in fields.items() if name in _NUMBERS}
-        words = {name: value or "" for name, value in fields.items() if name not in (*_NUMBERS, "kernel")}
-        height, _, width = str(fields["kernel"]).partition("x")
+        words = {name: value or "" for name, value in fields.items() if name not in (*_NUMBERS, *_SIDES)}
+        height, width = (fields[name] for name in _SIDES)
+        kernel = (int(height or 1), int(width or height or 1))
         words["padding"] = words["padding"] or "same"
-        return cls(**{**numbers, **words}, kernel=(int(height), int(width or height)))  # type: ignore[arg-type]
+        return cls(**{**numbers, **words}, kernel=kernel)  # type: ignore[arg-type]
 
     @property
     def family(self) -> OpKey:
@@ -127,6 +128,7 @@ class OpKey:
 
 
 _NUMBERS = ("in_channels", "out_channels", "stride", "height", "width", "groups")
+_SIDES = ("kernel_height", "kernel_width")
 
 
 def _number(name: str) -> str:
@@ -137,7 +139,8 @@ _POINT: Kernel = (1, 1)
 
 _PATTERN = re.compile(
     rf"(?P<kind>{'|'.join(KINDS)}) {_number('in_channels')}->{_number('out_channels')} "
-    rf"k(?P<kernel>[1-9]\d*|([1-9]\d*)x(?!\2 )[1-9]\d*) s{_number('stride')}(?: g(?P<groups>[2-9]|[1-9]\d+))?"
+    rf"k{_number('kernel_height')}(?:x(?!(?P=kernel_height) ){_number('kernel_width')})? "
+    rf"s{_number('stride')}(?: g(?P<groups>[2-9]|[1-9]\d+))?"
     rf"(?: (?P<padding>valid|ceil))? "
     rf"@{_number('height')}x{_number('width')} (?P<activation>{'|'.join(get_args(Activation))})"
     rf"(?: <(?P<after>{'|'.join(filter(None, get_args(After)))}))?"

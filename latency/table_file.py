@@ -18,7 +18,7 @@ from latency.table_rows import Row
 from search_spaces.arch_string import parse_arch
 
 FORMAT = "nas-latency-table"
-VERSION = 1
+VERSION = 2  # 1 had fewer kinds of operations to price
 
 _HINT = "build it again with: nas latency table build --out"
 

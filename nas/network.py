@@ -17,7 +17,7 @@ from search_spaces.edits import replayed, with_squeeze
 from search_spaces.zoo import ZOO
 
 DEFAULT_RESOLUTION = 224
-_STRING = re.compile(r"(?=.*_)(?=.*\d)(?:[rs]|norm_|nonorm |maxpool_|avgpool_|lrn |branches_)", re.ASCII | re.DOTALL)
+_STRING = re.compile(r"(?=.*_)(?=.*\d)(?:[rs]|norm_|nonorm |maxpool_|avgpool_|lrn[ _]|branches_)", re.ASCII | re.DOTALL)
 FORM = "NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string, or a JSON file"
 
 

@@ -7,7 +7,7 @@ applies) into plain numbers. Everything that computes reads the resolved layers.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from search_spaces.block import BlockSpec, ConvOp, Layer, Shortcut, SkipOp, SqueezeExcite, SqueezeRule
 from search_spaces.module import Branches, LocalNorm, Pool
@@ -200,8 +200,13 @@ class ArchSpec:
             layers += block.layers()
         return layers
 
+    def aux_by_layer(self) -> tuple[AuxHead, ...]:
+        """The auxiliary heads as they are where each layer is a block of its own: `after` counts layers."""
+        counts = [sum(1 for _ in block.layers()) for block in self.blocks]
+        return tuple(replace(head, after=sum(counts[: head.after])) for head in self.aux)
+
     @property
     def key(self) -> str:
         """16 hexadecimal digits, equal for specs that resolve to the same network however they are written."""
-        parts = (self.stem, self.layers(), self.head, self.norm, self.aux)
+        parts = (self.stem, self.layers(), self.head, self.norm, self.aux_by_layer())
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -77,17 +77,19 @@ def _list(document: Any, where: str) -> list[Any]:
 
 def _spec(document: Any, kinds: Mapping[str, type[Any]], where: str) -> Any:
     """A block or a step of a branch, by its type."""
-    if not isinstance(document, Mapping) or document.get("type") not in kinds:
-        kind = document.get("type") if isinstance(document, Mapping) else document
+    if not isinstance(document, Mapping):
+        raise ValueError(f"{where}: expected an object, got {type(document).__name__}")
+    kind = document.get("type")
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"{where}: type {kind!r}; allowed are {', '.join(kinds)}")
     fields = {name: value for name, value in document.items() if name != "type"}
     if fields.get("se") is not None:
         fields["se"] = _strict(SqueezeExcite, fields["se"], f"{where}.se")
     if "branches" in fields:
         fields["branches"] = _branches(fields["branches"], where)
-    if document["type"] == "conv":
+    if kind == "conv":
         fields["kernel"] = tuple(_list(fields.get("kernel"), f"{where}.kernel"))
-    return _strict(kinds[document["type"]], fields, where)
+    return _strict(kinds[kind], fields, where)
 
 
 def _branches(document: Any, where: str) -> tuple[Any, ...]:

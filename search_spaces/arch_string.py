@@ -99,6 +99,7 @@ _POOL = (
     _CEIL,
     token("countpad", "(countpad)", lambda _: {"counts_padding": True}, "countpad"),
 )
+_LRN = (integer("k", "size", required=False),)
 _BRANCHES = (integer("i", "in_channels"), *_SQUEEZE_TOKENS, _ACTIVATION)
 _BRANCH_CONV = (
     token("kN|kNxN", r"k([1-9]\d*(?:x[1-9]\d*)?)", lambda text: {"kernel": _kernel(text)}, "k", required=True),
@@ -164,7 +165,7 @@ _Part = Stem | Block | Head | Norm | AuxHead | None
 
 def _parse_part(text: str) -> _Part:
     words = text.split("_")
-    match words[0]:
+    match words[0].partition("(")[0]:
         case "stem":
             return Stem(**parse_fields(text, words[1:], _STEM))
         case "head":
@@ -177,10 +178,12 @@ def _parse_part(text: str) -> _Part:
             step = _parse_step(text)
             assert isinstance(step, Pool)
             return step
+        case "lrn":
+            return LocalNorm(**parse_fields(text, words[1:], _LRN))
         case "branches":
             return _parse_module(text)
-    if text in ("lrn", _NO_NORM):
-        return LocalNorm() if text == "lrn" else None
+    if text == _NO_NORM:
+        return None
     return BlockSpec(**parse_fields(text, words, _BLOCK))
 
 
@@ -275,7 +278,7 @@ def format_block(block: Block) -> str:
         case Pool():
             return _format_step(block)
         case LocalNorm():
-            return "lrn"
+            return "lrn" if block == LocalNorm() else f"lrn_k{block.size}"
         case Branches():
             words = ["branches", f"i{block.in_channels}", *_common_words(block)]
             return f"{'_'.join(words)}({_format_branches(block.branches)})"

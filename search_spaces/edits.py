@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from search_spaces.arch import Activation, ArchSpec, Block, BlockSpec, SqueezeExcite, SqueezeRule, Stem, make_divisible
+from search_spaces.arch import (
+    Activation,
+    ArchSpec,
+    AuxHead,
+    Block,
+    BlockSpec,
+    SqueezeExcite,
+    SqueezeRule,
+    Stem,
+    make_divisible,
+)
 from search_spaces.module import Branches
 
 Width = Callable[[float], int]
@@ -29,18 +39,25 @@ def one_layer_blocks(arch: ArchSpec) -> ArchSpec:
             stride = block.stride if position == 0 else 1
             blocks.append(replace(block, repeats=1, in_channels=given, stride=stride))
             given = block.out_channels
-    return replace(arch, blocks=tuple(blocks))
+    return replace(arch, blocks=tuple(blocks), aux=arch.aux_by_layer())
 
 
 def joined_blocks(arch: ArchSpec) -> ArchSpec:
-    """The inverse of `one_layer_blocks`: neighbours that one block can hold become one."""
+    """The inverse of `one_layer_blocks`: neighbours that one block can hold become one.
+
+    An auxiliary head reads the end of a block: the layer that it reads stays one.
+    """
     blocks: list[Block] = []
-    for block in arch.blocks:
-        if blocks and (joined := _joined(blocks[-1], block)):
+    read = {head.after: head for head in arch.aux}
+    aux: list[AuxHead] = []
+    for number, block in enumerate(arch.blocks, start=1):
+        if blocks and number - 1 not in read and (joined := _joined(blocks[-1], block)):
             blocks[-1] = joined
         else:
             blocks.append(block)
-    return replace(arch, blocks=tuple(blocks))
+        if number in read:
+            aux.append(replace(read[number], after=len(blocks)))
+    return replace(arch, blocks=tuple(blocks), aux=tuple(aux))
 
 
 def _joined(first: Block, second: Block) -> BlockSpec | None:
@@ -85,12 +102,13 @@ def _expanded(block: BlockSpec, channels: int) -> BlockSpec:
 def with_stem_channels(arch: ArchSpec, channels: int) -> ArchSpec:
     """Another number of first filters; the first block, whose expansion follows its input, takes them.
 
-    Its skip follows the rule of the published tables, identity where stride and widths allow.
+    Its skip follows the rule of the published tables, identity where stride, widths and padding allow.
     """
     first = arch.blocks[0]
     if not isinstance(first, BlockSpec):
         raise ValueError("the stem is not followed by a block of convolutions")
-    skip = "identity" if channels == first.out_channels and first.stride == 1 else first.skip
+    keeps_shape = channels == first.out_channels and first.stride == 1 and first.padding == "same"
+    skip = "identity" if keeps_shape else first.skip
     blocks = (replace(first, in_channels=channels, skip=skip), *arch.blocks[1:])
     return replace(arch, blocks=blocks, stem=replace(arch.stem, channels=channels))
 
@@ -113,9 +131,15 @@ def with_efficient_last_stage(arch: ArchSpec) -> ArchSpec:
     return joined_blocks(replace(flat, blocks=flat.blocks[:-1], head=efficient))
 
 
+def _with_squeezes(arch: ArchSpec, edit: Callable[[SqueezeExcite | None], SqueezeExcite | None]) -> ArchSpec:
+    """Each squeeze-and-excitation edited, and None where there could be one."""
+    can = (replace(b, se=edit(b.se)) if isinstance(b, BlockSpec | Branches) else b for b in arch.blocks)
+    return replace(arch, blocks=tuple(can))
+
+
 def with_squeeze_rule(arch: ArchSpec, ratio: float, rule: SqueezeRule) -> ArchSpec:
     """Another ratio and rule of squeeze-and-excitation, on the blocks that have one."""
-    return _with_blocks(arch, lambda block: replace(block, se=SqueezeExcite(ratio, rule)) if block.se else block)
+    return _with_squeezes(arch, lambda se: SqueezeExcite(ratio, rule) if se else None)
 
 
 def with_squeeze(arch: ArchSpec, ratio: float) -> ArchSpec:
@@ -124,18 +148,12 @@ def with_squeeze(arch: ArchSpec, ratio: float) -> ArchSpec:
     What has none gets SENet's form (arXiv 1709.01507: ratio of the channels that it gates, sigmoid); what has one keeps
     its rule and gets the ratio.
     """
-
-    def squeezed(block: Block) -> Block:
-        if not isinstance(block, BlockSpec | Branches):
-            return block
-        return replace(block, se=SqueezeExcite(ratio, block.se.rule if block.se else "gated"))
-
-    return replace(arch, blocks=tuple(map(squeezed, arch.blocks)))
+    return _with_squeezes(arch, lambda se: SqueezeExcite(ratio, se.rule if se else "gated"))
 
 
 def without_squeeze(arch: ArchSpec) -> ArchSpec:
     """No squeeze-and-excitation."""
-    return _with_blocks(arch, lambda block: replace(block, se=None))
+    return _with_squeezes(arch, lambda _: None)
 
 
 def with_activation(arch: ArchSpec, activation: Activation, from_channels: int = 0) -> ArchSpec:

@@ -62,7 +62,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class LocalNorm:
-    """Local response normalisation over 5 channels, alpha 1e-4, beta 0.75 (GoogLeNet's caffe model)."""
+    """Local response normalisation over `size` channels, alpha 1e-4, beta 0.75; defaults: GoogLeNet's caffe model."""
 
     size: int = 5
 

@@ -194,8 +194,10 @@ def emit_onnx(
         metadata: key-value pairs stored in the model, such as the normalisation of its input.
 
     Raises:
-        ValueError: the weights of an operation have another shape than the graph's.
+        ValueError: the weights of an operation have another shape than the graph's, or the graph is one for training.
     """
+    if graph.auxiliary:
+        raise ValueError("a graph with auxiliary heads is for training; what is deployed is lowered without them")
     weights = weights or seeded_weights()
     nodes: list[NodeProto] = []
     initializers = [_tensor("zero", np.array(0, np.float32)), _tensor("six", np.array(6, np.float32))]

@@ -59,7 +59,9 @@ def with_widths(arch: ArchSpec, outer: Width, inner: Width) -> ArchSpec:
 
     Args:
         arch: the network of full widths.
-        outer: gives the widths between layers, of stem and of head; asked once for each group of tied ones.
+        outer: gives the widths between layers, of stem and of head; asked once for each group of tied ones. Where the
+            answer equals the input's, which would drop a bottleneck's projection, it gives `DIVISOR` channels less, or
+            more at the least width.
         inner: gives the expanded widths; where the answer equals the input's, which would drop the expansion, the layer
             gets `DIVISOR` channels more, or fewer at its full width.
 
@@ -77,9 +79,13 @@ def with_widths(arch: ArchSpec, outer: Width, inner: Width) -> ArchSpec:
             continue
         for layer in block.layers():
             out = width if layer.skip in ("identity", "pool") else outer(layer.out_channels)
+            if layer.skip == "projection" and layer.stride == 1:
+                out = _unlike(width, out, layer.out_channels, -DIVISOR)
             has_expansion = layer.op == "mbconv" and layer.expanded_channels != layer.in_channels
-            expanded = _expanded(inner, layer.expanded_channels, width) if has_expansion else None
-            if block.is_bottleneck:
+            expanded = None
+            if has_expansion:
+                expanded = _unlike(width, inner(layer.expanded_channels), layer.expanded_channels, DIVISOR)
+            elif block.is_bottleneck:
                 expanded = inner(layer.expanded_channels)
             blocks.append(
                 BlockSpec(
@@ -102,8 +108,8 @@ def with_widths(arch: ArchSpec, outer: Width, inner: Width) -> ArchSpec:
     return replace(arch, blocks=tuple(blocks), stem=stem, head=replace(head, channels=channels, hidden=hidden), aux=())
 
 
-def _expanded(inner: Width, full: int, in_channels: int) -> int:
-    width = inner(full)
-    if width != in_channels:
+def _unlike(taken: int, width: int, full: int, step: int) -> int:
+    """`width`, or where that is `taken` the next one, in the direction of `step` if there is one."""
+    if width != taken:
         return width
-    return width + DIVISOR if width + DIVISOR <= full else max(width - DIVISOR, 1)
+    return width + step if DIVISOR <= width + step <= full else max(width - step, 1)
