@@ -274,7 +274,11 @@ def test_folder_that_is_missing(table, tmp_path):
         (lambda text: "", "cut short"),
         (lambda text: "[]", "not a latency table"),
         (lambda text: text.replace('"nas-latency-table"', '"else"', 1), "not a latency table"),
-        (lambda text: text.replace('"version": 1', '"version": 2', 1), "version 2; this program reads version 1"),
+        (
+            lambda text: text.replace('"version": 2', '"version": 1', 1),
+            "version 1; this program reads version 2; build",
+        ),
+        (lambda text: text.replace('"version": 2', '"version": 3', 1), "version 3; this program reads version 2"),
         (lambda text: text.replace('"num_classes"', '"classes"', 1), "damaged"),
         (lambda text: text.replace("@16x16", "@16", 1), "damaged"),
     ],

@@ -14,11 +14,11 @@ from tests.strategies import PROPERTY
 
 
 def pointwise(in_channels, out_channels):
-    return OpKey("pointwise", in_channels, out_channels, 1, 1, 14, 14, "relu")
+    return OpKey("pointwise", in_channels, out_channels, (1, 1), 1, 14, 14, "relu")
 
 
 def depthwise(channels):
-    return OpKey("depthwise", channels, channels, 3, 1, 14, 14, "relu")
+    return OpKey("depthwise", channels, channels, (3, 3), 1, 14, 14, "relu")
 
 
 def rows_of(time_us, keys):
@@ -62,7 +62,7 @@ def test_nothing_is_extrapolated():
         assert not surfaces.covers(key)
         with pytest.raises(KeyError, match="outside the measured widths"):
             surfaces.time_us(key, None)
-    other = OpKey("pointwise", 16, 16, 1, 1, 7, 7, "relu")
+    other = OpKey("pointwise", 16, 16, (1, 1), 1, 7, 7, "relu")
     assert not surfaces.covers(other)
     with pytest.raises(KeyError):
         surfaces.time_us(other, None)

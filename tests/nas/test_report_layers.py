@@ -8,10 +8,10 @@ from search_spaces.zoo import ZOO, get
 
 @pytest.mark.parametrize("name", ZOO)
 def test_layers_add_up(name):
-    graph = lower(get(name), 64, 10)
+    graph = lower(get(name), 97, 10)
     counts = count(graph)
     times = {op.name: 2.0 for op in graph.ops} | {"reorder_7": 5.0}
-    costs = layer_costs(get(name), 64, 10, times)
+    costs = layer_costs(get(name), 97, 10, times)
     assert sum(cost.macs for cost in costs) == counts.macs
     assert sum(cost.params for cost in costs) == counts.params
     assert sum(cost.time_us for cost in costs) == 2.0 * len(graph.ops) + 5.0

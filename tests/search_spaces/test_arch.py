@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from search_spaces import zoo
-from search_spaces.arch import ArchSpec, BlockSpec, Head, SqueezeExcite, Stem, make_divisible
+from search_spaces.arch import ArchSpec, AuxHead, BlockSpec, Head, Layer, Norm, SqueezeExcite, Stem, make_divisible
 from search_spaces.arch_string import parse_arch
 from tests.strategies import PROPERTY, archs
 
@@ -47,9 +47,9 @@ def test_make_divisible_is_monotone_and_never_below_90_percent():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("op", "dwconv", "op 'dwconv': allowed are conv, mbconv"),
+        ("op", "dwconv", "op 'dwconv': allowed are conv, dwsep, mbconv, bottleneck, bottleneck_v1"),
         ("skip", "add", "skip 'add': allowed are identity, pool, none"),
-        ("activation", "gelu", "activation 'gelu': allowed are relu, relu6, hswish"),
+        ("activation", "gelu", "activation 'gelu': allowed are relu, relu6, hswish, swish"),
         ("activation", "sigmoid", "activation 'sigmoid'"),
         ("kernel", 4, "kernel 4: must be odd and positive"),
         ("kernel", -3, "kernel -3"),
@@ -65,6 +65,9 @@ def test_make_divisible_is_monotone_and_never_below_90_percent():
         ("expand_ratio", 0, "expand_ratio 0"),
         ("expand_channels", 0, "expand_channels 0"),
         ("expand_channels", "96", "expand_channels '96'"),
+        ("padding", "ceil", "padding 'ceil': allowed are same, valid"),
+        ("padding", "valid", "valid padding is for plain convolutions without skip"),
+        ("op", "bottleneck", "a bottleneck needs expand_channels, its inner width"),
     ],
 )
 def test_block_refuses(field, value, message):
@@ -75,9 +78,20 @@ def test_block_refuses(field, value, message):
 def test_expansions_exclude_each_other():
     with pytest.raises(ValueError, match="exclude each other"):
         dataclasses.replace(BLOCK, expand_ratio=6, expand_channels=96)
-    for expansion in ({"expand_ratio": 6}, {"expand_channels": 96}):
-        with pytest.raises(ValueError, match="has no expansion"):
-            dataclasses.replace(BLOCK, op="conv", **expansion)
+    for op in ("conv", "dwsep"):
+        for expansion in ({"expand_ratio": 6}, {"expand_channels": 96}):
+            with pytest.raises(ValueError, match="has no expansion"):
+                dataclasses.replace(BLOCK, op=op, **expansion)
+
+
+@pytest.mark.parametrize("op", ["bottleneck", "bottleneck_v1"])
+def test_a_bottleneck_has_an_absolute_inner_width_and_no_pooled_skip(op):
+    block = dataclasses.replace(BLOCK, op=op, expand_channels=4, repeats=2)
+    assert [layer.expanded_channels for layer in block.layers()] == [4, 4]
+    with pytest.raises(ValueError, match="a bottleneck's skip is identity or none"):
+        dataclasses.replace(block, skip="pool")
+    with pytest.raises(ValueError, match="needs expand_channels"):
+        dataclasses.replace(BLOCK, op=op, expand_ratio=2)
 
 
 @pytest.mark.parametrize("ratio", [0, -0.25, 1.5, float("nan"), "0.25", True])
@@ -87,7 +101,7 @@ def test_squeeze_ratio_must_be_a_fraction(ratio):
 
 
 def test_squeeze_rule_must_be_known():
-    with pytest.raises(ValueError, match="squeeze rule 'output': allowed are input, expansion"):
+    with pytest.raises(ValueError, match="squeeze rule 'output': allowed are input, expansion, gated"):
         SqueezeExcite(0.25, "output")
 
 
@@ -98,10 +112,23 @@ def test_squeeze_rule_must_be_known():
         (lambda: Stem(kernel=2), "stem kernel 2: must be odd"),
         (lambda: Stem(stride=4), "stem stride 4: must be 1 or 2"),
         (lambda: Stem(activation="none"), "activation 'none'"),
+        (lambda: Stem(padding="ceil"), "stem padding 'ceil': allowed are same, valid"),
         (lambda: Head(channels=1280.0), "head channels 1280.0"),
         (lambda: Head(hidden=0), "hidden width 0"),
         (lambda: Head(dropout=1.0), "dropout 1.0"),
         (lambda: Head(dropout="0.2"), "dropout '0.2': must be a number"),
+        (lambda: Norm(0), r"norm epsilon 0.0: must lie in \(0, 1\)"),
+        (lambda: Norm(True), "norm epsilon True: must be a number"),
+        (lambda: AuxHead(0, 0.3), "auxiliary head's block 0: must be an integer"),
+        (lambda: AuxHead(1, 0), r"auxiliary weight 0.0: must lie in \(0, 1\]"),
+        (lambda: AuxHead(1, "1"), "auxiliary weight '1': must be a number"),
+        (lambda: AuxHead(1, 0.3, channels=0), "auxiliary channels 0"),
+        (lambda: AuxHead(1, 0.3, final_channels=0), "auxiliary final_channels 0"),
+        (lambda: AuxHead(1, 0.3, hidden=1.0), "auxiliary hidden 1.0"),
+        (lambda: AuxHead(1, 0.3, dropout=1), r"auxiliary dropout 1.0: must lie in \[0, 1\)"),
+        (lambda: ArchSpec((BLOCK,), Stem(16), aux=(AuxHead(2, 0.3),)), "an auxiliary head reads block 2 of 1"),
+        (lambda: ArchSpec((BLOCK, BLOCK), Stem(16), aux=(AuxHead(2, 0.3), AuxHead(1, 0.3))), "must ascend"),
+        (lambda: ArchSpec((BLOCK,), Stem(16), aux=(AuxHead(1, 0.3), AuxHead(1, 0.3))), r"\[1, 1\]: must ascend"),
         (lambda: ArchSpec(()), "at least one block"),
         (lambda: ArchSpec((BLOCK,)), "block 1 takes i16, but receives 32"),
         (
@@ -115,12 +142,15 @@ def test_network_refuses(make, message):
         make()
 
 
-def test_squeezed_channels_of_both_rules():
+def test_squeezed_channels_of_all_rules():
     assert SqueezeExcite(0.25, "input").squeezed_channels(40, 120) == 10  # MnasNet: of the input, truncated
     assert SqueezeExcite(0.25, "input").squeezed_channels(22, 132) == 5  # 5.5
     assert SqueezeExcite(0.25, "input").squeezed_channels(3, 18) == 1
     assert SqueezeExcite(0.25, "expansion").squeezed_channels(24, 72) == 24  # 18, to a multiple of 8
-    assert (SqueezeExcite(0.25, "input").gate, SqueezeExcite(0.25, "expansion").gate) == ("sigmoid", "hsigmoid")
+    assert SqueezeExcite(1 / 16, "gated").squeezed_channels(64, 256) == 16  # SENet: of what it gates, truncated
+    assert SqueezeExcite(1 / 16, "gated").squeezed_channels(64, 24) == 1
+    gates = [SqueezeExcite(0.25, rule).gate for rule in ("input", "expansion", "gated")]
+    assert gates == ["sigmoid", "hsigmoid", "sigmoid"]
 
 
 def test_only_the_first_layer_has_stride_and_new_width():
@@ -163,6 +193,23 @@ def test_where_skips_apply(skip, stride, in_channels, applied):
     assert [layer.skip for layer in block.layers()] == [applied]
 
 
+@pytest.mark.parametrize("op", ["bottleneck", "bottleneck_v1"])
+@pytest.mark.parametrize(
+    ("skip", "stride", "in_channels", "applied"),
+    [
+        ("identity", 1, 16, "identity"),
+        ("identity", 2, 16, "projection"),
+        ("identity", 1, 8, "projection"),
+        ("none", 1, 16, "none"),
+        ("none", 2, 8, "none"),
+    ],
+)
+def test_where_a_bottleneck_projects_its_input(op, skip, stride, in_channels, applied):
+    changes = {"skip": skip, "stride": stride, "in_channels": in_channels, "repeats": 2}
+    block = dataclasses.replace(BLOCK, op=op, expand_channels=4, **changes)
+    assert [layer.skip for layer in block.layers()] == [applied, "none" if skip == "none" else "identity"]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -174,7 +221,12 @@ def test_where_skips_apply(skip, stride, in_channels, applied):
         ("stem_k3_s22_o16 r1_k3_s11_e6_i16_o24", "stem_k3_s22_o16 r1_k3_s11_x96_i16_o24"),
         ("r1_k3_s11_e1_i32_o16", "r1_k3_s11_x32_i32_o16"),
         ("r1_k3_s11_e6_i32_o16_se0.25", "r1_k3_s11_e6_i32_o16_se0.26"),  # both squeeze to 8
-        ("r1_k3_s11_e6_i32_o16", "stem_k3_s22_o32 r1_k3_s11_e6_i32_o16 head_o1280"),
+        ("r1_k3_s11_e6_i32_o16", "norm_e0.001 stem_k3_s22_o32 r1_k3_s11_e6_i32_o16 head_o1280"),
+        ("r2_k3_s22_b8_i32_o64", "r1_k3_s22_b8_i32_o64 r1_k3_s11_b8_i64_o64"),
+        (
+            "r2_k3_s11_dwsep_i32_o32 r1_k3_s11_dwsep_i32_o16 aux_b1_w0.3_o8 aux_b2_w1_o8",
+            "r1_k3_s11_dwsep_i32_o32 r1_k3_s11_dwsep_i32_o32 r1_k3_s11_dwsep_i32_o16 aux_b2_w0.3_o8 aux_b3_w1_o8",
+        ),
     ],
 )
 def test_key_is_equal_for_one_network_written_twice(one, other):
@@ -196,7 +248,38 @@ def test_key_tells_networks_apart():
         "r2_k3_s11_e6_i32_o32_se0.25",
         "r2_k3_s11_e6_i32_o32_hse0.25",
         "r2_k3_s11_e6_i32_o32_relu6",
+        "r2_k3_s11_e6_i32_o32_gse0.25",
+        "r2_k3_s11_e6_i32_o32_swish",
         "r2_k3_s11_conv_i32_o32",
+        "r2_k3_s11_conv_i32_o32_noskip",
+        "r2_k3_s11_conv_i32_o32_noskip_valid",
+        "r2_k3_s11_dwsep_i32_o32",
+        "r2_k3_s11_b8_i32_o32",
+        "r2_k3_s22_b8_i32_o32",
+        "r2_k3_s22_bv8_i32_o32",
+        "norm_e0.00001 r2_k3_s11_e6_i32_o32",
+        "nonorm r2_k3_s11_e6_i32_o32",
+        "stem_k3_s22_o32_valid r2_k3_s11_e6_i32_o32",
+        "r2_k3_s11_e6_i32_o32 maxpool_k3_s22",
+        "r2_k3_s11_e6_i32_o32 maxpool_k3_s22_ceil",
+        "r2_k3_s11_e6_i32_o32 avgpool_k3_s22",
+        "r2_k3_s11_e6_i32_o32 avgpool_k3_s22_countpad",
+        "r2_k3_s11_e6_i32_o32 lrn",
+        "r2_k3_s11_e6_i32_o32 lrn_k3",
+        "branches_i32(k1_o8|k3_o8)",
+        "branches_i32(k1_o8|k3x1_o8)",
+        "branches_i32(k1_o8|k1x3_o8)",
+        "branches_i32_se0.25(k1_o8|k3_o8)",
+        "branches_i32_swish(k1_o8|k3_o8)",
+        "branches_i32(k1_o8|k3_o8,k1_o8)",
+        "branches_i32(k1_o8|k3_o8,(k1_o4|k3_o4))",
+        "r2_k3_s11_e6_i32_o32 head_noconv",
+        "r2_k3_s11_e6_i32_o32 aux_b1_w0.3_o8",
+        "r2_k3_s11_e6_i32_o32 aux_b1_w0.4_o8",
+        "r2_k3_s11_e6_i32_o32 aux_b1_w0.3_o8_f8",
+        "r2_k3_s11_e6_i32_o32 aux_b1_w0.3_o8_c8",
+        "r2_k3_s11_e6_i32_o32 aux_b1_w0.3_o8_d0.3",
+        "r1_k3_s11_e6_i32_o32 r1_k3_s11_e6_i32_o32 aux_b1_w0.3_o8",
         "r2_k3_s11_e1_i32_o32",
         "stem_k3_s11_o32 r2_k3_s11_e6_i32_o32",
         "stem_k3_s22_o32_hswish r2_k3_s11_e6_i32_o32",
@@ -216,19 +299,21 @@ def test_key_does_not_depend_on_the_type_of_a_number():
 
 
 def test_key_is_stable():
-    """Keys are stored with results: a change of this value orphans every stored trial."""
-    assert zoo.get("mnasnet_a1").key == "46081b0c6f850d43"
+    """Keys are stored with results: a change of this value orphans every stored one."""
+    assert zoo.get("mnasnet_a1").key == "711d6eb94e5cd7f9"
 
 
 @PROPERTY
 @given(archs())
 def test_key_of_a_block_split_into_its_layers(arch):
-    split = tuple(
-        dataclasses.replace(block, repeats=1, stride=layer.stride, in_channels=layer.in_channels, skip=layer.skip)
-        for block in arch.blocks
-        for layer in block.layers()
-    )
-    assert dataclasses.replace(arch, blocks=split).key == arch.key
+    split, ends = [], []
+    for block in arch.blocks:
+        for layer in block.layers():
+            fields = {"repeats": 1, "stride": layer.stride, "in_channels": layer.in_channels}
+            split.append(dataclasses.replace(block, **fields) if isinstance(layer, Layer) else block)
+        ends.append(len(split))
+    aux = tuple(dataclasses.replace(head, after=ends[head.after - 1]) for head in arch.aux)
+    assert dataclasses.replace(arch, blocks=tuple(split), aux=aux).key == arch.key
 
 
 def test_unknown_network_of_the_zoo_lists_the_known():

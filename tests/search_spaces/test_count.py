@@ -11,19 +11,19 @@ import onnx
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import zoo
+from search_spaces.arch import DEFAULT_NORM
 from search_spaces.arch_string import parse_arch
-from search_spaces.count import count
+from search_spaces.count import count, op_macs, op_params
 from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Scale
 from search_spaces.lower import lower
 from search_spaces.mnasnet import MNASNET
 from search_spaces.onnx_model import emit_onnx
 from search_spaces.torch_module import GraphModule
-from tests.strategies import PROPERTY, archs
+from tests.strategies import PROPERTY, sized_archs
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "counts.json").read_text())
 
@@ -34,10 +34,10 @@ def torch_counts(graph):
         module = GraphModule(graph).eval()
     params = sum(p.numel() for p in module.parameters())
     for part in list(module.modules()):
-        if hasattr(part, "norm"):
-            part.norm = nn.Identity()  # counted as nothing, but slow on the meta device
+        for name in {"norm", "act"} & part._modules.keys():
+            setattr(part, name, nn.Identity())  # counted as nothing, but slow on the meta device
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        module(torch.empty(1, *graph.input_shape, device="meta"))
+        module.outputs(torch.empty(1, *graph.input_shape, device="meta"))
     macs, odd = divmod(counter.get_total_flops(), 2)
     assert odd == 0
     return params, macs
@@ -52,16 +52,36 @@ def weight_bytes(model):
 
 def test_golden_file_has_every_network():
     assert set(GOLDEN["networks"]) == set(zoo.ZOO)
-    assert (GOLDEN["resolution"], GOLDEN["num_classes"]) == (224, 1000)
+    assert {name: golden["resolution"] for name, golden in GOLDEN["networks"].items()} == {
+        name: 299 if name == "inception_v3" else 224 for name in zoo.ZOO
+    }
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
 def test_published_network(name):
-    graph = lower(zoo.get(name), 224, 1000)
+    network = zoo.ZOO[name]
+    graph = lower(network.arch, network.resolution, GOLDEN["num_classes"])
     golden = GOLDEN["networks"][name]
-    assert dataclasses.asdict(count(graph)) == golden
+    assert dataclasses.asdict(count(graph)) | {"resolution": network.resolution} == golden
+    assert (network.params, network.macs) == (golden["params"], golden["macs"])
     assert torch_counts(graph) == (golden["params"], golden["macs"])
     assert weight_bytes(emit_onnx(graph)) == golden["model_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [
+        # torchvision `inception_v3`, `aux_logits=True`: 27 161 264 parameters
+        ("inception_v3", 27_161_264, 5_718_899_296),
+        # torchvision `googlenet`, `aux_logits=True`: 13 004 888 parameters; each head 128 x C x 16 + 2048 x 1024 + 1024 x 1000
+        ("googlenet_torchvision", 13_004_888, 1_498_376_192 + 128 * 16 * (512 + 528) + 2 * (2048 + 1000) * 1024),
+    ],
+)
+def test_published_network_in_training(name, params, macs):
+    network = zoo.ZOO[name]
+    graph = lower(network.arch, network.resolution, 1000, training=True)
+    counts = count(graph)
+    assert (counts.params, counts.macs) == (params, macs) == torch_counts(graph)
 
 
 def test_random_architectures_of_the_space_agree_with_torch():
@@ -74,12 +94,26 @@ def test_random_architectures_of_the_space_agree_with_torch():
 
 
 @PROPERTY
-@given(archs(max_width=40, max_blocks=3), st.integers(1, 33))
-def test_any_architecture_agrees_with_torch_and_onnx(arch, resolution):
+@given(sized_archs(max_width=40, max_blocks=3))
+def test_any_architecture_agrees_with_torch_and_onnx(sized):
+    arch, resolution = sized
     graph = lower(arch, resolution, 10)
     counts = count(graph)
     assert (counts.params, counts.macs) == torch_counts(graph)
     assert weight_bytes(emit_onnx(graph)) == counts.model_bytes
+
+
+@PROPERTY
+@given(sized_archs(max_width=40, max_blocks=3))
+def test_auxiliary_heads_cost_only_in_training(sized):
+    arch, resolution = sized
+    training = lower(arch, resolution, 10, training=True)
+    counts, deployed = count(training), count(lower(arch, resolution, 10))
+    assert (counts.params, counts.macs) == torch_counts(training)
+    heads = [op for op in training.ops if op.name.startswith("aux")]
+    assert counts.params - deployed.params == sum(map(op_params, heads))
+    assert counts.macs - deployed.macs == sum(map(op_macs, heads))
+    assert (len(heads) > 0) == (counts.params > deployed.params) == (len(arch.aux) > 0)
 
 
 def test_separable_convolution_by_the_formula_of_the_paper():
@@ -94,8 +128,8 @@ def test_separable_convolution_by_the_formula_of_the_paper():
     assert counts.activations == side * side * (in_channels + out_channels)
 
 
-def conv(name, source, shape, in_channels, kernel=1, stride=1, norm=True):
-    return Conv(name, (source,), shape, in_channels, kernel, stride, 1, not norm, norm, "none")
+def conv(name, source, shape, in_channels, kernel=1, stride=1, norm=DEFAULT_NORM):
+    return Conv(name, (source,), shape, in_channels, (kernel, kernel), stride, 1, norm is None, norm, "none")
 
 
 def test_two_operations_by_hand():
@@ -149,8 +183,9 @@ def test_narrowing_a_block_never_raises_macs():
 
 
 @PROPERTY
-@given(archs(), st.integers(1, 16))
-def test_macs_and_memory_grow_with_resolution_and_parameters_do_not(arch, side):
+@given(sized_archs(span=16))
+def test_macs_and_memory_grow_with_resolution_and_parameters_do_not(sized):
+    arch, side = sized
     small, large = (count(lower(arch, resolution, 10)) for resolution in (side, 2 * side))
     assert (small.params, small.model_bytes) == (large.params, large.model_bytes)
     assert small.macs <= large.macs

@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from search_spaces import zoo
@@ -20,12 +19,18 @@ from search_spaces.arch_string import parse_arch
 from search_spaces.graph import Conv, Graph, Linear, Op
 from search_spaces.lower import lower
 from search_spaces.onnx_model import weight_shape
-from search_spaces.torch_module import BN_EPSILON, BN_MOMENTUM, GraphModule, build_module, folded_weights
-from tests.strategies import PROPERTY, archs
+from search_spaces.torch_module import BN_MOMENTUM, GraphModule, build_module, folded_weights
+from tests.strategies import PROPERTY, sized_archs
 
 TEXT = (
     "stem_k3_s22_o8_hswish r2_k5_s22_e3_i8_o16_se0.25 r2_k3_s11_conv_i16_o16_hse0.25_relu6 "
     "r1_k3_s22_x24_i16_o16_poolskip head_o32_f24_hswish_d0.5"
+)
+
+MODULES = (
+    "stem_k3_s22_o8 r1_k3_s11_conv_i8_o8_noskip maxpool_k3_s22_ceil r1_k3_s22_b4_i8_o16 "
+    "branches_i16_gse0.5(k1x7_o4|k1_o4,(k3x1_o4|k1x3_o4)|avgpool_k3_s11_countpad,k1_o4) head_noconv_d0 "
+    "aux_b1_w0.3_o4_f6_d0.5 aux_b4_w0.4_o4_c5"
 )
 
 
@@ -72,9 +77,9 @@ def test_initialisation():
 
 def test_batch_norm_starts_with_our_constants(graph):
     norms = [part for part in build_module(graph, 0).modules() if isinstance(part, nn.BatchNorm2d)]
-    assert len(norms) == sum(isinstance(op, Conv) and op.norm for op in graph.ops)
+    assert len(norms) == sum(isinstance(op, Conv) and op.norm is not None for op in graph.ops)
     for norm in norms:
-        assert (norm.eps, norm.momentum, norm.num_batches_tracked.item()) == (BN_EPSILON, BN_MOMENTUM, 0)
+        assert (norm.eps, norm.momentum, norm.num_batches_tracked.item()) == (1e-3, BN_MOMENTUM, 0)
         assert (norm.running_var == 1).all()
         assert not norm.bias.any()
         assert not norm.running_mean.any()
@@ -88,7 +93,7 @@ def test_a_convolution_has_either_bias_or_batch_norm(graph):
     for op in graph.ops:
         if isinstance(op, Conv):
             part = module.get_submodule(op.name)
-            assert (part.conv.bias is None) == hasattr(part, "norm") == op.norm, op.name
+            assert (part.conv.bias is None) == hasattr(part, "norm") == (op.norm is not None), op.name
             biased += [op.name] if part.conv.bias is not None else []
     assert biased == [f"b{b}.l{i}.se.{part}" for b in (1, 2) for i in (1, 2) for part in ("reduce", "gate")] + [
         "head.hidden"
@@ -101,20 +106,21 @@ def test_parameters_bear_the_names_of_operations(graph):
 
 
 @PROPERTY
-@given(archs(max_width=16, max_blocks=3), st.integers(1, 20))
-def test_every_tensor_has_the_shape_of_its_operation(arch, resolution):
-    graph = lower(arch, resolution, 5)
-    with torch.device("meta"):
-        module = GraphModule(graph).eval()
-        seen = {}
-        for op in graph.ops:
-            module.get_submodule(op.name).register_forward_hook(
-                lambda _, __, output, name=op.name: seen.update({name: tuple(output.shape)})
-            )
-        logits = module(torch.empty(2, 3, resolution, resolution))
-    assert logits.shape == (2, 5)
-    assert seen.pop("classifier") == (2, 5)
-    assert seen == {op.name: (2, *op.shape) for op in graph.ops[:-1]}
+@given(sized_archs(max_width=16, max_blocks=3))
+def test_every_tensor_has_the_shape_of_its_operation(sized):
+    arch, resolution = sized
+    graph = lower(arch, resolution, 5, training=True)
+    module = GraphModule(graph).eval()
+    seen = {}
+    for op in graph.ops:
+        module.get_submodule(op.name).register_forward_hook(
+            lambda _, __, output, name=op.name: seen.update({name: tuple(output.shape)})
+        )
+    with torch.inference_mode():
+        outputs = module.outputs(torch.zeros(2, 3, resolution, resolution))
+    assert [logits.shape for logits in outputs] == [(2, 5)] * (1 + len(arch.aux))
+    flat = {op.name: (2, op.shape[0]) for op in graph.ops if isinstance(op, Linear)}
+    assert seen == {op.name: (2, *op.shape) for op in graph.ops} | flat
 
 
 def test_it_works_at_another_resolution(graph, images):
@@ -151,6 +157,8 @@ def test_only_linear_ends_of_skipped_branches_start_at_zero(op, se, activation):
     [
         TEXT.replace("se0.25", "se1"),  # two squeezed channels may both be dead by chance
         "stem_k3_s22_o8 r2_k3_s11_conv_i8_o8 r2_k3_s11_conv_i8_o8_poolskip head_o32",
+        "stem_k3_s22_o8 r2_k3_s11_dwsep_i8_o8_relu6 r2_k3_s22_b8_i8_o16_gse0.5 r2_k3_s11_bv8_i16_o16 head_noconv_d0",
+        "stem_k3_s22_o8 branches_i8_swish(k1_o8|k1_o8,(k1x3_o8|k3x1_o8)|maxpool_k3_s11,k1_o8) head_noconv_d0",
     ],
 )
 def test_every_parameter_learns(text, images):
@@ -176,7 +184,16 @@ def test_a_copy_is_independent(graph, images):
 
 
 def test_folded_weights_are_the_convolution_with_its_batch_norm(graph):
-    module = build_module(graph, 0).eval()
+    assert_folds(build_module(graph, 0).eval(), graph)
+
+
+def test_folded_weights_of_modules_auxiliary_heads_and_convolutions_without_norm():
+    for norm in ("norm_e0.5", "nonorm"):
+        graph = lower(parse_arch(f"{norm} {MODULES}"), 33, 10, training=True)
+        assert_folds(build_module(graph, 0).eval(), graph)
+
+
+def assert_folds(module, graph):
     generator = torch.Generator().manual_seed(1)
     for name, values in module.state_dict().items():
         if name.endswith(("norm.weight", "running_var")):
@@ -200,7 +217,7 @@ def test_folded_weights_are_the_convolution_with_its_batch_norm(graph):
             continue
         x = torch.randn(2, op.in_channels, 9, 9, generator=generator)
         expected = part.norm(part.conv(x)) if op.norm else part.conv(x)
-        got = F.conv2d(x, *tensors, stride=op.stride, padding=op.kernel // 2, groups=op.groups)
+        got = F.conv2d(x, *tensors, op.stride, part.conv.padding, groups=op.groups)
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
 
 
@@ -229,3 +246,73 @@ def test_published_network_runs(images):
     module = build_module(lower(zoo.get("mobilenet_v3_small"), 32, 10), 0).eval()
     with torch.inference_mode():
         assert module(images).isfinite().all()
+
+
+def test_local_response_normalisation_by_the_formula():
+    """AlexNet, section 3.3: b = a / (k + alpha / n sum a^2)^beta over n neighbouring channels, k = 1 (caffe's form)."""
+    graph = lower(parse_arch("nonorm stem_k1_s11_o6 lrn_k3 head_noconv"), 4, 10)
+    module = build_module(graph, 0).get_submodule("b1.l1.lrn")
+    x = 100 * torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(0))
+    squares = F.pad(x**2, (0, 0, 0, 0, 1, 1))
+    sums = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
+    torch.testing.assert_close(module(x), x / (1 + 1e-4 / 3 * sums) ** 0.75)
+
+
+def test_epsilon_is_part_of_what_the_network_computes(images):
+    one, other = (build_module(lower(parse_arch(f"norm_e{e} {TEXT}"), 32, 10), 0).eval() for e in ("0.001", "0.5"))
+    other.load_state_dict(one.state_dict())
+    assert not torch.allclose(one(images), other(images))
+
+
+@pytest.fixture
+def training_graph():
+    return lower(parse_arch(MODULES), 33, 10, training=True)
+
+
+def test_outputs_are_the_logits_and_those_of_the_auxiliary_heads(training_graph):
+    module = build_module(training_graph, 0).eval()
+    x = torch.randn(2, 3, 33, 33, generator=torch.Generator().manual_seed(0))
+    main, first, second = module.outputs(x)
+    assert torch.equal(module(x), main)
+    tensors = {}
+    for name in ("b1.l1.conv", "b4.l1.se.scale"):
+        module.get_submodule(name).register_forward_hook(
+            lambda _, __, output, name=name: tensors.update({name: output})
+        )
+    module(x)
+    y = F.avg_pool2d(tensors["b1.l1.conv"], 5, 3)
+    y = module.get_submodule("aux1.conv")(y)
+    y = F.relu(module.get_submodule("aux1.hidden").linear(y.flatten(1)))
+    torch.testing.assert_close(module.get_submodule("aux1.classifier").linear(y), first)
+    y = F.avg_pool2d(tensors["b4.l1.se.scale"], 4, 3)  # the map is 4x4
+    y = module.get_submodule("aux2.conv")(y)
+    y = F.relu(module.get_submodule("aux2.final.norm")(F.conv2d(y, module.get_submodule("aux2.final.conv").weight)))
+    torch.testing.assert_close(module.get_submodule("aux2.classifier").linear(y.flatten(1)), second)
+
+
+def test_auxiliary_heads_are_absent_at_inference(training_graph):
+    """They run in `outputs` alone, and a module lowered without them has the other weights under the same names."""
+    module = build_module(training_graph, 0).eval()
+    ran = []
+    for op in training_graph.ops:
+        module.get_submodule(op.name).register_forward_hook(lambda *_, name=op.name: ran.append(name))
+    x = torch.randn(2, 3, 33, 33, generator=torch.Generator().manual_seed(0))
+    logits = module(x)
+    assert ran == [op.name for op in training_graph.ops if not op.name.startswith("aux")]
+    deployed = build_module(lower(parse_arch(MODULES), 33, 10), 1).eval()
+    deployed.load_state_dict({n: v for n, v in module.state_dict().items() if not n.startswith("aux")})
+    assert torch.equal(deployed(x), logits)
+    assert deployed.outputs(x)[1:] == ()
+
+
+def test_gradients_of_all_outputs_reach_the_common_part(training_graph):
+    module = build_module(training_graph, 0).train()
+    x = torch.randn(4, 3, 33, 33, generator=torch.Generator().manual_seed(0))
+    stem = module.get_submodule("stem").conv.weight
+    outputs = module.outputs(x)
+    for logits in outputs:
+        (gradient,) = torch.autograd.grad(logits.square().sum(), stem, retain_graph=True)
+        assert gradient.any()
+    classifier = module.get_submodule("classifier").linear.weight
+    with pytest.raises(RuntimeError, match="not have been used"):
+        torch.autograd.grad(outputs[1].sum(), classifier)
