@@ -309,8 +309,11 @@ def test_key_of_a_block_split_into_its_layers(arch):
     split, ends = [], []
     for block in arch.blocks:
         for layer in block.layers():
-            fields = {"repeats": 1, "stride": layer.stride, "in_channels": layer.in_channels}
-            split.append(dataclasses.replace(block, **fields) if isinstance(layer, Layer) else block)
+            if isinstance(layer, Layer):
+                fields = {"repeats": 1, "stride": layer.stride, "in_channels": layer.in_channels}
+                split.append(dataclasses.replace(block, **fields))
+            else:
+                split.append(block)
         ends.append(len(split))
     aux = tuple(dataclasses.replace(head, after=ends[head.after - 1]) for head in arch.aux)
     assert dataclasses.replace(arch, blocks=tuple(split), aux=aux).key == arch.key
