@@ -18,6 +18,7 @@ from nas.devices.cli import device_app
 from nas.errors import UserError
 from nas.latency_cli import Json, latency_app, print_json
 from nas.latency_table_cli import estimate_command, table_app
+from nas.train_cli import export_command, train_command
 from nas.zoo_cli import zoo_app
 
 app = typer.Typer(
@@ -36,6 +37,8 @@ latency_app.command("estimate")(estimate_command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")
 app.command("claims")(claims_command)
+app.command("train")(train_command)
+app.command("export")(export_command)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
 import ray
 import torch
 from safetensors.torch import load_file, save_file
 
 from latency.latency import Latency
+from nas.accuracy import wilson_interval
 from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import best_device
+from nas.export import export, input_metadata
 from nas.run import write_json
 from nas.training import ImageSet, num_correct, train
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch import ArchSpec
-from search_spaces.arch_json import arch_to_json
 from search_spaces.arch_string import parse_arch
 from search_spaces.count import count
 from search_spaces.lower import lower
-from search_spaces.onnx_model import check_model, emit_onnx, given_weights
-from search_spaces.torch_module import build_module, folded_weights
+from search_spaces.torch_module import build_module
 
 WINNER = "winner"
 FINAL_VERSION = 2
-MAX_DIFFERENCE = 1e-4  # between torch and ONNX Runtime, relative to the largest logit
-
-
-def wilson_interval(successes: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927), which keeps inside [0, 1] and is right near its ends.
-
-    Raises:
-        ValueError: no observations.
-    """
-    if total < 1:
-        raise ValueError("an interval needs at least one observation")
-    p = successes / total
-    centre = p + z * z / (2 * total)
-    spread = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return (centre - spread) / scale, (centre + spread) / scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,45 +170,12 @@ def train_finalists(
     return [Finalist(**json.loads((folder / f"{name}.json").read_text())) for name in networks]
 
 
-def export(arch: ArchSpec, weights: Path, images: ImageSet, class_names: tuple[str, ...], folder: Path) -> float:
-    """Write ``arch.json``, ``model.onnx`` and ``weights.safetensors`` of a trained network, and check the ONNX file.
-
-    The model takes normalised images at the resolution it was trained at; mean, standard deviation and class names are
-    in its metadata. The check compares ONNX Runtime with torch on images of `images`.
-
-    Returns:
-        The largest difference between the two, relative to the largest logit.
-
-    Raises:
-        RuntimeError: they differ by more than `MAX_DIFFERENCE`.
-    """
-    resolution = images.images.shape[-1]
-    graph = lower(arch, resolution, len(class_names))
-    module = build_module(graph, seed=0)
+def export_winner(arch: ArchSpec, weights: Path, images: ImageSet, class_names: tuple[str, ...], folder: Path) -> float:
+    """Export a network that `train_finalists` has trained, for images like `images`; see `nas.export.export`."""
+    module = build_module(lower(arch, images.images.shape[-1], len(class_names)), seed=0)
     module.load_state_dict(load_file(weights))
-    module.eval()
-    metadata = {
-        "arch": str(arch),
-        "classes": json.dumps(class_names),
-        "input": "RGB in [0, 1], minus mean, over std, channels first",
-        "mean": json.dumps(images.mean),
-        "std": json.dumps(images.std),
-    }
-    model = emit_onnx(graph, given_weights(folded_weights(module)), metadata=metadata)
-    check_model(model)
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    sample = images.normalised(images.images[:32])
-    with torch.no_grad():
-        expected = module(sample).numpy()
-    found = np.concatenate([session.run(None, {"input": row[None].numpy()})[0] for row in sample.contiguous()])
-    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-    if not difference <= MAX_DIFFERENCE:
-        raise RuntimeError(f"exported model differs from torch by {difference:.2g} of the largest logit")
-    folder.mkdir(exist_ok=True)
-    write_json(folder / "arch.json", arch_to_json(arch))
-    (folder / "model.onnx").write_bytes(model)
-    save_file(load_file(weights), folder / "weights.safetensors")
-    return difference
+    metadata = input_metadata(images.mean, images.std, class_names)
+    return export(arch, module, images.normalised(images.images[:32]), metadata, folder)
 
 
 def check_baselines(names: list[str]) -> None:

@@ -22,7 +22,7 @@ from nas.calibration_images import calibration_images
 from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import Evaluator, RecordedEvaluator, check_recorded_run
-from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export, train_finalists
+from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export_winner, train_finalists
 from nas.images import Images
 from nas.latency_check import absolute, check_latency, check_table, resolved_latency
 from nas.latency_table import keep_table
@@ -227,7 +227,7 @@ class _Session:
                 lambda name: self.console.print(f"trained {name}", highlight=False),
             )
             weights = run.folder / "final" / f"{WINNER}.safetensors"
-            difference = export(best.arch, weights, images.test, images.dataset.class_names, run.folder / "best")
+            difference = export_winner(best.arch, weights, images.test, images.dataset.class_names, run.folder / "best")
             kernels = self.bench.kernel_times_us(best.arch)
         write_json(
             run.folder / "final.json",

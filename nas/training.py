@@ -106,11 +106,11 @@ class Training:
         recipe: how.
         seed: of the order and the augmentation; dropout draws from torch's own generator.
         distillation: a teacher, if there is one.
-        stepped: called after each step.
 
     Attributes:
         num_epochs: how many are done.
         steps_per_epoch: of the optimizer.
+        stepped: called after each step; may be replaced.
     """
 
     def __init__(
@@ -121,18 +121,23 @@ class Training:
         seed: int,
         *,
         distillation: Distillation | None = None,
-        stepped: Callable[[], None] = lambda: None,
     ) -> None:
         self.num_epochs = 0
+        self.stepped: Callable[[], None] = lambda: None
         self.steps_per_epoch = steps_per_epoch(len(data), recipe)
+        self._batch_size = min(recipe.batch_size, len(data))
         self._module = module
         self._data = data
         self._recipe = recipe
         self._distillation = distillation
-        self._stepped = stepped
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = make_optimizer(module, recipe)
         self._average = _WeightAverage(module, recipe.ema_decay) if recipe.ema_decay else None
+
+    @property
+    def num_samples(self) -> int:
+        """Images seen so far."""
+        return self.num_epochs * self.steps_per_epoch * self._batch_size
 
     def next_epoch(self) -> Epoch:
         """Train for one more; after the last one the module holds the averaged weights, if the recipe wants them.
@@ -140,7 +145,7 @@ class Training:
         Raises:
             DivergedError: the loss is not finite.
         """
-        device, batch_size = self._data.images.device, min(self._recipe.batch_size, len(self._data))
+        device, batch_size = self._data.images.device, self._batch_size
         started, losses = time.perf_counter(), torch.zeros((), device=device)
         self._module.train()
         order = torch.randperm(len(self._data), generator=self._generator)
@@ -148,7 +153,7 @@ class Training:
             self._set_learning_rate(self.num_epochs * self.steps_per_epoch + step)
             with training_step():
                 losses += self._step(order[step * batch_size : (step + 1) * batch_size].to(device))
-            self._stepped()
+            self.stepped()
         self.num_epochs += 1
         mean_loss = float(losses) / self.steps_per_epoch
         if not math.isfinite(mean_loss):

@@ -1,0 +1,244 @@
+"""`nas train`: from a network and a data set to a trained, tested and exported network. Puts the parts together."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from nas.accuracy import wilson_interval
+from nas.checkpoint import read_checkpoint, write_checkpoint
+from nas.data import holdout_split, load_dataset
+from nas.data_tensors import prepare
+from nas.dataset import Dataset
+from nas.distillation import Distillation
+from nas.errors import UserError
+from nas.evaluator import best_device
+from nas.export import export, input_metadata
+from nas.latency_check import absolute
+from nas.run import next_folder, write_json
+from nas.teacher import Teaching, keep_teacher, teacher_config, trained_teacher
+from nas.train_config import TrainConfig, TrainRequest, read_train_config, resolve_config, training_resolution
+from nas.train_progress import TrainProgress
+from nas.train_run import TEACHER, TrainRun, check_free, create_run
+from nas.trained import find_trained
+from nas.training import (
+    DivergedError,
+    ImageSet,
+    Training,
+    num_correct,
+    own_randomness,
+    steps_per_epoch,
+)
+from nas.training_recipe import bn_momentum
+from nas.weights import load_weights
+from search_spaces.count import count
+from search_spaces.lower import lower
+from search_spaces.torch_module import GraphModule, build_module
+
+FINAL_FORMAT = "nas-train-final"
+FINAL_VERSION = 1
+NUM_COMPARED = 32  # images on which ONNX Runtime is compared with torch
+
+
+def load_for(request: TrainRequest, source: str) -> tuple[Dataset, int]:
+    """The data set, and the side in pixels at which `request` trains on it.
+
+    Raises:
+        UserError: the data cannot be used, or the network does not fit.
+    """
+    if source != "digits" and os.path.isdir(os.path.expanduser(source)):  # images of any size
+        resolution = training_resolution(request.network, request.resolution, None)
+        return load_dataset(source, image_size=resolution), resolution
+    dataset = load_dataset(source)
+    return dataset, training_resolution(request.network, request.resolution, max(dataset.image_shape[:2]))
+
+
+def data_of(folder: Path) -> Dataset:
+    """The data set of a run; UserError where the folder is no run, or the data cannot be used."""
+    section = read_train_config(folder).data
+    return load_dataset(section.source, image_size=section.resolution)
+
+
+def begin(
+    request: TrainRequest,
+    source: str,
+    *,
+    out: Path | None = None,
+    weights: Path | None = None,
+    teaching: Teaching | None = None,
+    console: Console,
+) -> tuple[Path, Dataset]:
+    """Check what is asked for and make its run folder.
+
+    Args:
+        request: what to train, and how.
+        source: of the data.
+        out: the folder; ``runs/NAME-N`` if not given.
+        weights: to start from; a classifier of other classes begins afresh.
+        teaching: the teacher, if there is one.
+        console: says what begins afresh.
+
+    Returns:
+        The folder, and the data in memory.
+
+    Raises:
+        UserError: something does not work; nothing has been made then.
+    """
+    folder = out or next_folder(re.sub(r"[^\w.@-]+", "-", request.network.name)[:40])
+    check_free(folder)
+    dataset, resolution = load_for(request, source)
+    where = source if source == "digits" else str(absolute(source))
+    initial, request = (None, request) if weights is None else _initial(weights, request, dataset, resolution, console)
+    given = absolute(str(weights)) if weights else None
+    config = resolve_config(request, where, resolution, given, teaching.section if teaching else None)
+    if config.data.holdout:
+        holdout_split(dataset.y_train, config.data.holdout, config.seed)  # fails now or never
+    device = best_device()
+    if teaching and teaching.is_trained:
+        keep_teacher(folder / TEACHER, trained_teacher(teaching, dataset, resolution, console))
+    elif teaching:
+        create_run(folder / TEACHER, teacher_config(teaching, request, config), dataset.fingerprint, device)
+    create_run(folder, config, dataset.fingerprint, device, initial.state_dict() if initial else None)
+    return folder, dataset
+
+
+def _initial(
+    weights: Path, request: TrainRequest, dataset: Dataset, resolution: int, console: Console
+) -> tuple[GraphModule, TrainRequest]:
+    """A module that holds the weights, and the request with the epsilon that they were trained with."""
+    loaded = load_weights(weights, request.network.arch, resolution=resolution)
+    arch = replace(request.network.arch, norm=loaded.arch.norm)
+    module = build_module(lower(arch, resolution, dataset.num_classes, training=True), request.seed)
+    afresh = loaded.put_into(module)
+    note = f"; afresh: {', '.join(afresh)}" if afresh else ""
+    console.print(f"weights   {weights}, names of {loaded.convention}{note}", highlight=False, soft_wrap=True)
+    return module, replace(request, network=replace(request.network, arch=arch))
+
+
+def carry_on(run: TrainRun, dataset: Dataset, console: Console) -> dict[str, Any]:
+    """Carry a training to its end, from wherever it is.
+
+    Args:
+        run: new, or one that was interrupted.
+        dataset: what its configuration names.
+        console: shows progress.
+
+    Returns:
+        What ``final.json`` says.
+
+    Raises:
+        UserError: the data have changed, the checkpoint is damaged, or the training diverged.
+    """
+    if run.final is not None:
+        return run.final
+    run.check_data(dataset.fingerprint)
+    config, device = run.config, best_device()
+    distillation = _distillation(run, dataset, console)
+    images, holdout = _splits(config, dataset)
+    module = _module(run, dataset.num_classes, len(images)).to(device)
+    _train(run, module, images.to(device), holdout and holdout.to(device), distillation, console)
+    return _finish(run, module, dataset)
+
+
+def _splits(config: TrainConfig, dataset: Dataset) -> tuple[ImageSet, ImageSet | None]:
+    """Images that train, and those held out, if any."""
+    images = prepare(dataset, config.data.resolution)
+    if not config.data.holdout:
+        return images, None
+    split = holdout_split(dataset.y_train, config.data.holdout, config.seed)
+    return images.select(torch.from_numpy(split.train)), images.select(torch.from_numpy(split.holdout))
+
+
+def _module(run: TrainRun, num_classes: int, num_images: int) -> GraphModule:
+    """With the weights that the training begins with."""
+    config = run.config
+    num_steps = config.recipe.epochs * steps_per_epoch(num_images, config.recipe)
+    graph = lower(config.arch, config.data.resolution, num_classes, training=True)
+    module = build_module(graph, config.seed, bn_momentum(config.published, num_steps))
+    initial = run.initial()
+    if initial is not None:
+        module.load_state_dict(initial)
+    return module
+
+
+def _distillation(run: TrainRun, dataset: Dataset, console: Console) -> Distillation | None:
+    """The teacher, trained first where it is a run of its own."""
+    section, folder = run.config.teacher, run.folder / TEACHER
+    if section is None:
+        return None
+    if (folder / "config.yaml").is_file():
+        with TrainRun(folder) as teacher_run:
+            carry_on(teacher_run, dataset, console)
+    trained = find_trained(folder)
+    loaded = load_weights(trained.weights, trained.arch, resolution=run.config.data.resolution)
+    teacher = build_module(lower(loaded.arch, run.config.data.resolution, loaded.num_classes), seed=0)
+    loaded.put_into(teacher)
+    return Distillation(teacher.to(best_device()), section.weight, section.temperature)
+
+
+def _train(
+    run: TrainRun,
+    module: GraphModule,
+    images: ImageSet,
+    holdout: ImageSet | None,
+    distillation: Distillation | None,
+    console: Console,
+) -> None:
+    """All epochs that are left, each followed by a line of the journal and a checkpoint."""
+    recipe, seed = run.config.recipe, run.config.seed
+    training = Training(module, images, recipe, seed, distillation=distillation)
+    if run.checkpoint.is_file():
+        read_checkpoint(run.checkpoint, training)
+    run.begin_after(training.num_epochs)
+    name = run.config.network.name[:40]
+    progress = TrainProgress(console, name, recipe.epochs, training.steps_per_epoch, training.num_epochs)
+    training.stepped = progress.stepped
+    with progress:
+        while training.num_epochs < recipe.epochs:
+            try:
+                with own_randomness(seed + training.num_samples):  # dropout's
+                    epoch = training.next_epoch()
+            except DivergedError as error:
+                advice = f"begin a new run with a --learning-rate below {recipe.learning_rate:g}"
+                raise UserError(f"{run.folder}: {error}; {advice}") from None
+            accuracy = num_correct(module, holdout) / len(holdout) if holdout else None
+            run.append(epoch, accuracy)
+            write_checkpoint(run.checkpoint, training)
+            progress.finished(epoch, accuracy)
+
+
+def _finish(run: TrainRun, module: GraphModule, dataset: Dataset) -> dict[str, Any]:
+    """Test, export, and ``final.json``, which is written last."""
+    config = run.config
+    test = prepare(dataset, config.data.resolution, "test")
+    correct = num_correct(module, test.to(best_device()))
+    metadata = input_metadata(test.mean, test.std, dataset.class_names)
+    sample = test.normalised(test.images[:NUM_COMPARED])
+    difference = export(config.arch, module.cpu(), sample, metadata, run.folder / "best")
+    counts = count(lower(config.arch, config.data.resolution, dataset.num_classes))
+    final = {
+        "format": FINAL_FORMAT,
+        "version": FINAL_VERSION,
+        "run": str(run.folder),
+        "network": config.network.name,
+        "arch": config.network.arch,
+        "resolution": config.data.resolution,
+        "num_classes": dataset.num_classes,
+        "params": counts.params,
+        "macs": counts.macs,
+        "epochs": config.recipe.epochs,
+        "training_s": round(run.training_s, 3),
+        "num_test": len(test),
+        "num_correct": correct,
+        "accuracy": correct / len(test),
+        "accuracy_interval": wilson_interval(correct, len(test)),
+        "onnx_max_relative_difference": difference,
+    }
+    write_json(run.folder / "final.json", final)
+    return final
