@@ -107,6 +107,7 @@ def published_recipe(published: PublishedTraining, batch_size: int | None = None
         warmup_epochs=published.warmup_epochs,
         schedule="exponential",
         ema_decay=published.ema_decay,
+        clip_norm=published.clip_norm,
         **_details(published),
     )
 

@@ -105,6 +105,7 @@ NETWORKS = {
             weight_decay=4e-5,
             bn_momentum=0.0003,
             label_smoothing=0.1,
+            clip_norm=2.0,
             decay_factor=0.94,
             decay_epochs=2.0,
             ema_decay=0.9999,

@@ -54,6 +54,7 @@ _TRAINING = PublishedTraining(
     optimizer="rmsprop",
     learning_rate=0.256,
     batch_size=4096,
+    rmsprop_epsilon=0.001,  # tensorflow/tpu `mnasnet_utils.py: build_optimizer`; the paper has none
     weight_decay=1e-5,
     bn_momentum=0.01,
     warmup_epochs=5.0,

@@ -44,7 +44,7 @@ class PublishedTraining:
         batch_size: images a step, over all workers.
         momentum: of the optimizer.
         rmsprop_decay: of the moving average of squares.
-        rmsprop_epsilon: added to the root of that average.
+        rmsprop_epsilon: added to that average, under the root, as TensorFlow does.
         weight_decay: on convolution and linear weights, never on BN or biases.
         decays_depthwise: whether that includes depthwise weights.
         bn_momentum: weight of the newest batch in BN's statistics (1 minus TensorFlow's decay).
@@ -53,6 +53,7 @@ class PublishedTraining:
         decay_factor: the learning rate is multiplied by it...
         decay_epochs: ...every so many epochs.
         ema_decay: of the moving average of the weights, each step; 0 is none.
+        clip_norm: longest gradient, all parameters together; 0 clips nothing.
     """
 
     source: str
@@ -70,6 +71,7 @@ class PublishedTraining:
     decay_factor: float = 1.0
     decay_epochs: float = 1.0
     ema_decay: float = 0.0
+    clip_norm: float = 0.0
 
 
 Scale = Callable[[float], ArchSpec]
