@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from controllers.constants import Constants
 from controllers.controller import Controller
 from controllers.random_search import RandomController
 from search_spaces.choice import Choice
 
-CONTROLLER_NAMES = ("random", "ppo")
+# Controllers are imported where they are built: torch, optuna and ray are slow to load.
+
+CONTROLLER_NAMES = ("random", "ppo", "reinforce", "evolution", "nsga2", "optuna", "tune")
 """What `build_controller` can build."""
+
+C = TypeVar("C", bound=Constants)
 
 
 def build_controller(name: str, choices: Sequence[Choice], seed: int, options: Mapping[str, object]) -> Controller:
@@ -21,29 +26,71 @@ def build_controller(name: str, choices: Sequence[Choice], seed: int, options: M
         name: one of `CONTROLLER_NAMES`.
         choices: the decisions of the space.
         seed: non-negative.
-        options: for `ppo`: ``preset``, a name in `controllers.ppo.PRESETS` (default ``fast``), and any field of
-            `controllers.ppo.PPOConfig`, which then replaces that of the preset. `random` has none.
+        options: for `ppo`, `reinforce`, `evolution` and `nsga2`: ``preset``, ``fast`` (the default) or ``paper``, and
+            any field of the controller's configuration, which then replaces that of the preset. For `optuna`:
+            ``sampler``, a name in `controllers.optuna_sampler.SAMPLERS` (default ``TPESampler``), ``num_objectives``,
+            ``ordered``, and whatever the sampler's constructor takes. For `tune`: ``searcher``, the dotted name of a
+            class (default ``ray.tune.search.optuna.OptunaSearch``), and whatever its constructor takes. `random` has
+            none.
 
     Raises:
-        ValueError: an unknown name, option or preset, the message lists the allowed ones; or a value out of range.
+        ValueError: an unknown name, option or preset, the message lists the allowed ones; a value out of range; or a
+            package that a searcher needs is missing, the message says how to install it.
     """
     if name == "random":
         _check_keys("random", options, [])
         return RandomController(choices, seed)
+    if name not in CONTROLLER_NAMES:
+        raise ValueError(f"unknown controller {name!r}; allowed: {list(CONTROLLER_NAMES)}")
+    build = _build_library if name in ("optuna", "tune") else _build_ours
+    return build(name, choices, seed, options)
+
+
+def _build_ours(name: str, choices: Sequence[Choice], seed: int, options: Mapping[str, object]) -> Controller:
     if name == "ppo":
-        return _build_ppo(choices, seed, options)
-    raise ValueError(f"unknown controller {name!r}; allowed: {list(CONTROLLER_NAMES)}")
+        from controllers import ppo
+
+        return ppo.PPOController(choices, seed, _configured(name, ppo.PRESETS, options))
+    if name == "reinforce":
+        from controllers import reinforce
+
+        return reinforce.ReinforceController(choices, seed, _configured(name, reinforce.PRESETS, options))
+    if name == "evolution":
+        from controllers import evolution
+
+        return evolution.EvolutionController(choices, seed, _configured(name, evolution.PRESETS, options))
+    from controllers import nsga2
+
+    return nsga2.NSGA2Controller(choices, seed, _configured(name, nsga2.PRESETS, options))
 
 
-def _build_ppo(choices: Sequence[Choice], seed: int, options: Mapping[str, object]) -> Controller:
-    from controllers.ppo import PRESETS, PPOConfig, PPOController  # here, because it brings torch
+def _build_library(name: str, choices: Sequence[Choice], seed: int, options: Mapping[str, object]) -> Controller:
+    rest: dict[str, Any] = dict(options)
+    if name == "tune":
+        from controllers.tune_searcher import DEFAULT_SEARCHER, TuneController
 
-    _check_keys("ppo", options, ["preset", *(field.name for field in fields(PPOConfig))])
+        return TuneController(choices, seed, str(rest.pop("searcher", DEFAULT_SEARCHER)), rest)
+    from controllers.optuna_sampler import DEFAULT_SAMPLER, OptunaController
+
+    return OptunaController(
+        choices,
+        seed,
+        sampler=str(rest.pop("sampler", DEFAULT_SAMPLER)),
+        num_objectives=rest.pop("num_objectives", None),
+        ordered=rest.pop("ordered", False),
+        options=rest,
+    )
+
+
+def _configured(name: str, presets: Mapping[str, C], options: Mapping[str, object]) -> C:
+    """The preset that `options` names, with its constants replaced by the other options."""
     constants: dict[str, Any] = dict(options)
     preset = constants.pop("preset", "fast")
-    if preset not in PRESETS:
-        raise ValueError(f"unknown ppo preset {preset!r}; allowed: {list(PRESETS)}")
-    return PPOController(choices, seed, replace(PRESETS[preset], **constants))
+    allowed = [field.name for field in fields(presets["fast"])]
+    _check_keys(name, options, ["preset", *allowed])
+    if preset not in presets:
+        raise ValueError(f"unknown {name} preset {preset!r}; allowed: {list(presets)}")
+    return replace(presets[preset], **constants)
 
 
 def _check_keys(name: str, options: Mapping[str, object], allowed: Sequence[str]) -> None:

@@ -7,17 +7,17 @@ advantages are clipped, and in the preset `fast` also normalised; failed trials 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from controllers.advantage import AdvantageEstimator
+from controllers.constants import check_constants
 from controllers.controller import Outcome, Suggestion
-from controllers.ledger import Ledger
+from controllers.ledger import Ledger, Told
 from controllers.policy import AutoregressivePolicy
 from search_spaces.choice import Choice
 
@@ -59,23 +59,13 @@ class PPOConfig:
     advantage_clip: float = 3.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_constant(field.name, getattr(self, field.name))
-
-
-def _check_constant(name: str, value: object) -> None:
-    if name == "normalise_reward":
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}={value!r} must be true or false")
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{name}={value!r} must be a finite number, not negative")
-    if name in ("hidden_size", "batch_size", "num_epochs") and not (isinstance(value, int) and value >= 1):
-        raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
-    if name in ("learning_rate", "clip_range", "advantage_clip") and value == 0:
-        raise ValueError(f"{name}={value!r} must be positive")
-    if name == "baseline_decay" and value >= 1:
-        raise ValueError(f"{name}={value!r} must be below 1, or the baseline never moves")
+        check_constants(
+            self,
+            flags=("normalise_reward",),
+            whole=("hidden_size", "batch_size", "num_epochs"),
+            positive=("learning_rate", "clip_range", "advantage_clip"),
+            below_one=("baseline_decay",),
+        )
 
 
 PRESETS = {
@@ -89,22 +79,11 @@ PRESETS = {
 """Named configurations."""
 
 
-@dataclass(slots=True)
-class _Draw:
-    """What the policy gradient has to know of one suggestion."""
-
-    taken: list[int]
-    log_probs: Tensor  # (T,); under the policy that drew it, which may since have moved
-    outcome: Outcome | None = None
-
-
 class PPOController:
     """Draws candidates from an RNN policy and moves the policy towards the better ones.
 
     Suggestions are learnt in whole batches in the order of the asks: batch b is the ids b * batch_size up to
-    (b + 1) * batch_size, and is learnt once all of them are told and batch b - 1 is learnt. Which trial ends first
-    therefore makes no difference. It also means that a suggestion which is never told stops the learning: a trial that
-    is lost must be told as failed.
+    (b + 1) * batch_size. Which trial ends first therefore makes no difference.
 
     Single-threaded use on the CPU; reads and sets no global random state.
 
@@ -125,14 +104,16 @@ class PPOController:
         self._policy = AutoregressivePolicy(num_options, config.hidden_size, config.init_range, init_rng)
         self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=config.learning_rate)
         self._estimator = AdvantageEstimator(config.baseline_decay, config.normalise_reward, config.advantage_clip)
-        self._draws: dict[int, _Draw] = {}  # by suggestion id; those of learnt batches are dropped
-        self._num_learnt = 0  # suggestions, always whole batches
+        self._log_probs: dict[
+            int, Tensor
+        ] = {}  # (T,) by suggestion id, under the policy that drew it; learnt ones dropped
+        self._batch: list[Told] = []
 
     def ask(self) -> Suggestion:
         """A draw from the policy as it is now; repeats are possible, and become the rule as the policy settles."""
         taken, log_probs = self._policy.sample(self._rng)
         suggestion = self._ledger.ask(taken)
-        self._draws[suggestion.id] = _Draw(taken, log_probs)
+        self._log_probs[suggestion.id] = log_probs
         return suggestion
 
     def tell(self, suggestion: Suggestion, outcome: Outcome) -> None:
@@ -141,23 +122,18 @@ class PPOController:
         Raises:
             ValueError: the suggestion was never asked or was told already, or the reward is not finite.
         """
-        self._ledger.tell(suggestion, outcome)
-        self._draws[suggestion.id].outcome = outcome
-        while self._next_batch_is_told():
-            batch = [self._draws.pop(self._num_learnt + i) for i in range(self.config.batch_size)]
-            self._num_learnt += self.config.batch_size
-            self._learn(batch)
+        for told in self._ledger.tell(suggestion, outcome):
+            self._batch.append(told)
+            if len(self._batch) == self.config.batch_size:
+                self._learn(self._batch)
+                self._batch = []
 
-    def _next_batch_is_told(self) -> bool:
-        ids = range(self._num_learnt, self._num_learnt + self.config.batch_size)
-        return all(i in self._draws and self._draws[i].outcome is not None for i in ids)
-
-    def _learn(self, batch: Sequence[_Draw]) -> None:
-        outcomes = [draw.outcome for draw in batch if draw.outcome is not None]
+    def _learn(self, batch: Sequence[Told]) -> None:
+        outcomes = [told.outcome for told in batch]
         advantages = self._estimator.advantages([o.reward for o in outcomes], [o.failed for o in outcomes])
         advantage = torch.from_numpy(advantages)[:, None]  # (B, 1), one for all decisions of a draw
-        taken = torch.tensor([draw.taken for draw in batch])  # (B, T), like all below
-        old_log_probs = torch.stack([draw.log_probs for draw in batch])
+        taken = torch.tensor([told.candidate for told in batch])  # (B, T), like all below
+        old_log_probs = torch.stack([self._log_probs.pop(told.id) for told in batch])
         for _ in range(self.config.num_epochs):
             log_probs, entropy = self._policy(taken)
             gain = clipped_gain(log_probs - old_log_probs, advantage, self.config.clip_range)

@@ -29,7 +29,11 @@ def test_options_replace_the_constants_of_the_preset() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("pso", {}, r"unknown controller 'pso'; allowed: \['random', 'ppo'\]"),
+        (
+            "pso",
+            {},
+            r"unknown controller 'pso'; allowed: \['random', 'ppo', 'reinforce', 'evolution', 'nsga2', 'optuna', 'tune'\]",
+        ),
         ("random", {"preset": "fast"}, r"no options \['preset'\]; allowed: \[\]"),
         ("ppo", {"lr": 1.0}, r"no options \['lr'\]; allowed: \['preset', 'hidden_size', .*'learning_rate'"),
         ("ppo", {"preset": "slow"}, r"unknown ppo preset 'slow'; allowed: \['fast', 'paper'\]"),

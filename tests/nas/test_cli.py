@@ -168,7 +168,7 @@ def test_measuring_prints_json_and_nothing_else():
         (["--set", "objective.target=1x nonsense"], "'nonsense': not NAME[@WIDTH][/RESOLUTION] of the zoo, "),
         (["--set", "latency.reference=nonsense"], "'nonsense': not NAME[@WIDTH][/RESOLUTION] of the zoo, "),
         (["--set", "final.baselines=[mnasnet_a1, mnasnet_a1]"], "names must differ from each other"),
-        (["--set", "controller.name=ppo2"], "controller: unknown controller 'ppo2'; allowed: ['random', 'ppo']"),
+        (["--set", "controller.name=ppo2"], "controller: unknown controller 'ppo2'; allowed: ['random', 'ppo', "),
         (["--set", "controller.options.lr=3"], "controller: controller 'ppo' has no options ['lr']; allowed: "),
         (["--set", "cpus_per_trial=4096"], "cpus_per_trial = 4096: this machine has "),
         (

@@ -1,0 +1,159 @@
+"""REINFORCE over independent decisions: the controller of TuNAS (arXiv 2008.06120, section 3.2; constants from its code).
+
+Differences from TuNAS: a batch is that many candidates trained apart, where TuNAS has one per core of a shared network;
+its logarithms count only decisions that are active, here all count; the baseline starts at the median of the first
+rewards that differ, where TuNAS corrects an average that starts at 0; advantages are clipped, and failed trials do not
+move the baseline (`controllers/advantage.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.advantage import AdvantageEstimator
+from controllers.constants import check_constants
+from controllers.controller import Outcome, Suggestion
+from controllers.ledger import Ledger, Told
+from search_spaces.choice import Choice
+
+# Shapes below: B draws, T decisions, K = the most options of any decision.
+
+_ADAM_EPSILON = 1e-8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReinforceConfig:
+    """Constants of the controller. The defaults are the preset `fast`, chosen by measurement for up to 1000 samples.
+
+    Attributes:
+        learning_rate: of Adam, at the start.
+        tenfold_after: samples over which the learning rate grows tenfold, exponentially, and stays there; 0 leaves it
+            as it is. TuNAS: over the whole search, whose length a controller does not know.
+        beta1: of Adam. 0: TuNAS.
+        beta2: of Adam. 0.999: TuNAS.
+        batch_size: suggestions per update. 32 cores draw one each in TuNAS.
+        entropy_weight: of the entropy in nats, averaged over the decisions. 0: TuNAS.
+        baseline_decay: of the moving average of rewards that is the baseline, per reward. 0.95: TuNAS.
+        normalise_reward: divide advantages by the moving standard deviation of the rewards. Ours.
+        advantage_clip: largest magnitude of an advantage, in standard deviations or, unnormalised, in units of reward.
+    """
+
+    learning_rate: float = 0.05
+    tenfold_after: float = 0
+    beta1: float = 0.0
+    beta2: float = 0.999
+    batch_size: int = 4
+    entropy_weight: float = 0.0
+    baseline_decay: float = 0.95
+    normalise_reward: bool = True
+    advantage_clip: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_constants(
+            self,
+            flags=("normalise_reward",),
+            whole=("batch_size",),
+            positive=("learning_rate", "advantage_clip"),
+            below_one=("beta1", "beta2", "baseline_decay"),
+        )
+
+
+PRESETS = {
+    "fast": ReinforceConfig(),
+    # 3e-4 per 256 images of a batch of 4096; the reward is used as it is.
+    "paper": ReinforceConfig(learning_rate=4.8e-3, batch_size=32, normalise_reward=False, advantage_clip=1.0),
+}
+"""Named configurations."""
+
+
+class ReinforceController:
+    """Draws every decision from a softmax of its own and moves the logits towards the better draws.
+
+    Suggestions are learnt in whole batches in the order of the asks, so which trial ends first makes no difference.
+
+    Args:
+        choices: the decisions of the space.
+        seed: non-negative; the same seed gives the same controller.
+        config: constants, for example ``PRESETS["fast"]``.
+
+    Raises:
+        ValueError: there are no choices, or two share a name.
+    """
+
+    def __init__(self, choices: Sequence[Choice], seed: int, config: ReinforceConfig) -> None:
+        self._ledger = Ledger(choices)
+        self.config = config
+        self._rng = np.random.default_rng(seed)
+        num_options = self._ledger.num_options
+        shape = len(num_options), max(num_options)
+        # Options that pad shorter decisions to K have a logit of minus infinity, hence probability 0 for ever.
+        self._logits = np.where(np.arange(shape[1]) < np.array(num_options)[:, None], 0.0, -np.inf)  # (T, K)
+        self._momentum, self._square = np.zeros(shape), np.zeros(shape)
+        self._num_updates = 0
+        self._estimator = AdvantageEstimator(config.baseline_decay, config.normalise_reward, config.advantage_clip)
+        self._batch: list[Told] = []
+
+    def ask(self) -> Suggestion:
+        """A draw from the policy as it is now; repeats are possible, and become the rule as the policy settles."""
+        # argmax(logits + Gumbel noise) is a draw from the softmax.
+        noise = self._rng.gumbel(size=self._logits.shape)
+        return self._ledger.ask((self._logits + noise).argmax(axis=1).tolist())
+
+    def tell(self, suggestion: Suggestion, outcome: Outcome) -> None:
+        """Enter an outcome, and learn every batch that it completes.
+
+        Raises:
+            ValueError: the suggestion was never asked or was told already, or the reward is not finite.
+        """
+        for told in self._ledger.tell(suggestion, outcome):
+            self._batch.append(told)
+            if len(self._batch) == self.config.batch_size:
+                self._learn(self._batch)
+                self._batch = []
+
+    def _learn(self, batch: Sequence[Told]) -> None:
+        outcomes = [told.outcome for told in batch]
+        advantages = self._estimator.advantages([o.reward for o in outcomes], [o.failed for o in outcomes])
+        taken = np.array([told.candidate for told in batch])
+        gradient = policy_gradient(self._logits, taken, advantages, self.config.entropy_weight)
+        self._climb(gradient)
+
+    def _climb(self, gradient: NDArray[np.float64]) -> None:
+        """One step of Adam (arXiv 1412.6980, algorithm 1), upwards."""
+        c = self.config
+        self._num_updates += 1
+        self._momentum = c.beta1 * self._momentum + (1 - c.beta1) * gradient
+        self._square = c.beta2 * self._square + (1 - c.beta2) * gradient**2
+        mean = self._momentum / (1 - c.beta1**self._num_updates)
+        square = self._square / (1 - c.beta2**self._num_updates)
+        progress = min(self._num_updates * c.batch_size / c.tenfold_after, 1.0) if c.tenfold_after else 0.0
+        self._logits = self._logits + c.learning_rate * 10**progress * mean / (np.sqrt(square) + _ADAM_EPSILON)
+
+
+def policy_gradient(
+    logits: NDArray[np.float64], taken: NDArray[np.int64], advantages: NDArray[np.float64], entropy_weight: float
+) -> NDArray[np.float64]:
+    """Gradient with respect to the logits of ``mean_b(advantage_b x sum_t log p_t(taken_bt)) + weight x mean_t H_t``.
+
+    Args:
+        logits: (T, K); minus infinity where a decision has no such option.
+        taken: option indices, (B, T).
+        advantages: (B,).
+        entropy_weight: of the mean over decisions of the entropy in nats.
+
+    Returns:
+        (T, K); 0 where a logit is minus infinity.
+    """
+    weight = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = weight / weight.sum(axis=1, keepdims=True)
+    hits = taken[:, :, None] == np.arange(logits.shape[1])  # (B, T, K)
+    gradient = np.einsum("b,btk->tk", advantages, hits - p) / len(taken)
+    if entropy_weight:
+        log_p = np.log(p, where=p > 0, out=np.zeros_like(p))
+        entropy = -(p * log_p).sum(axis=1, keepdims=True)
+        gradient = gradient - entropy_weight / len(logits) * p * (log_p + entropy)
+    return np.asarray(gradient)
