@@ -14,7 +14,7 @@ import pytest
 
 from latency.latency import Latency
 from latency.metered import MeteredLatency
-from latency.op_key import OpKey
+from latency.op_key import KINDS, OpKey
 from latency.priced_space import PricedSpace
 from latency.reference import Reference
 from latency.table import LatencyTable, MissingKeysError, Validation, WorstCase, fit_table
@@ -180,6 +180,45 @@ def test_priced_space_equals_pricing_each_network(table):
         assert priced.latency_ms(choices) == pytest.approx(table.price(arch).latency_ms, abs=1e-9)
         compared += 1
     assert compared >= 200
+
+
+MODULES = [
+    parse_arch(text)
+    for text in (
+        "norm_e0.01 stem_k3_s22_o16 maxpool_k3_s22_ceil r2_k3_s22_bv8_i16_o32 head_noconv",
+        "stem_k3_s22_o16_valid lrn branches_i16(k1_o8|k1_o8,k1x7_o16|maxpool_k3_s11,(k1x3_o8|k3x1_o8)) head_noconv",
+        "nonorm stem_k7_s22_o16 r1_k3_s11_dwsep_i16_o32_swish avgpool_k3_s11_countpad r1_k3_s22_b8_i32_o64 head_o64",
+        "stem_k3_s22_o16 branches_i16_gse0.25(k3_s22_o16_valid|maxpool_k3_s22_valid) lrn head_noconv aux_b1_w0.3_o8",
+        *(
+            f"stem_k3_s22_o16 r{n}_k3_s11_b8_i16_o32 maxpool_k3_s22 r1_k3_s11_dwsep_i32_o32 head_noconv"
+            for n in (1, 2, 3)
+        ),
+    )
+]
+
+
+def test_networks_of_pools_branches_and_bottlenecks(tmp_path):
+    """Each operation has a row of its own kind, prices sum up, and a space prices any network layer by layer alike."""
+    metered = metered_by(SyntheticMeter())
+    observations = [observe(metered, arch, NUM_CLASSES) for arch in (*MODULES, *samples(20, seed=0))]
+    table = fit_table(
+        observations,
+        device=device(),
+        population="space tiny",
+        num_classes=NUM_CLASSES,
+        reference=REFERENCE,
+        reference_ms=metered.reference.reference_ms,
+        date="2026-01-01",
+    )
+    assert {key.kind for key in table.rows} == set(KINDS) - {"grouped"}
+    assert {key.padding for key in table.rows} == {"same", "valid", "ceil"}
+    priced = PricedSpace(SPACE, table)
+    for arch in MODULES:
+        truth_ms = true_us(metered.model(arch)) / 1000
+        assert table.price(arch).latency_ms == pytest.approx(truth_ms, rel=0.03), str(arch)
+        assert priced.arch_latency_ms(arch) == pytest.approx(table.price(arch).latency_ms, abs=1e-9)
+    save_table(table, tmp_path / "t.json")
+    assert load_table(tmp_path / "t.json") == table
 
 
 def test_validation_measures_fresh_networks(table):
