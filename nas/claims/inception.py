@@ -22,7 +22,7 @@ _GOOGLENET = "arXiv 1409.4842"
 _BN = "arXiv 1502.03167"
 
 
-def _modules(arch: ArchSpec) -> dict[str, Branches]:
+def named_modules(arch: ArchSpec) -> dict[str, Branches]:
     """GoogLeNet's modules by their names: 3a, 3b, 4a to 4e, 5a, 5b."""
     modules = [block for block in arch.blocks if isinstance(block, Branches)]
     return dict(zip(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"), modules, strict=True))
@@ -67,7 +67,7 @@ def auxiliary_classifiers(lab: Lab) -> Finding:
 
 def _module_before(arch: ArchSpec, place: int) -> str:
     block = arch.blocks[place - 1]
-    return next((name for name, module in _modules(arch).items() if module is block), f"block {place}")
+    return next((name for name, module in named_modules(arch).items() if module is block), f"block {place}")
 
 
 @claim(
@@ -85,7 +85,7 @@ def against_vgg(_: Lab) -> Finding:
     return Finding(found, "the notes are wrong", "A difference of 1.5 points is printed in none of the papers.")
 
 
-def _naive(module: Branches) -> Branches:
+def naive_module(module: Branches) -> Branches:
     """Without the 1x1 convolutions that narrow what a branch reads or what its pooling gives."""
 
     def bare(branch: Branch) -> Branch:
@@ -103,8 +103,8 @@ def _naive(module: Branches) -> Branches:
 )
 def reductions(lab: Lab) -> Finding:
     """Module 3a with them and without; the naive one also gives more channels, which the next would have to read."""
-    module = _modules(lab.arch("googlenet"))["3a"]
-    naive = _naive(module)
+    module = named_modules(lab.arch("googlenet"))["3a"]
+    naive = naive_module(module)
     macs = [sum(map(op_macs, lower_block(m, (m.in_channels, 28, 28), 1, norm=None).ops)) for m in (module, naive)]
     found = (
         f"module 3a: {millions(macs[0])} MACs and {module.out_channels} channels with, {millions(macs[1])} and "
@@ -129,7 +129,7 @@ _OPS_TOTAL_M = 1502
 )
 def module_table(lab: Lab) -> Finding:
     """Each row of modules, and the sums with the table's separable first convolution; the built one is plain."""
-    graph, modules = lab.graph("googlenet"), _modules(lab.arch("googlenet"))
+    graph, modules = lab.graph("googlenet"), named_modules(lab.arch("googlenet"))
     blocks = lab.arch("googlenet").blocks
     by_block: Counter[str] = Counter()
     for op in graph.ops:

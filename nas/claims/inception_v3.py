@@ -10,19 +10,19 @@ from nas.claims.lab import Lab
 from search_spaces.arch import DEFAULT_NORM
 from search_spaces.count import count, num_elements, num_weights, op_macs
 from search_spaces.emitter import Emitter, Tensor
-from search_spaces.graph import INPUT, Concat, Graph, Op
+from search_spaces.graph import INPUT, Concat, Graph, Op, Shape
 from search_spaces.values import Kernel
 
 _PAPER = "arXiv 1512.00567"
 _MAP = (192, 17, 17)  # channels, height, width of an inner map of the network
 
 
-def chain(*kernels: Kernel) -> list[Op]:
-    """Convolutions one behind another that keep the width of `_MAP`."""
+def chain(*kernels: Kernel, shape: Shape = _MAP) -> list[Op]:
+    """Convolutions one behind another that keep the width of a map of `shape`."""
     emit = Emitter(DEFAULT_NORM)
-    x = Tensor(INPUT, _MAP)
+    x = Tensor(INPUT, shape)
     for number, kernel in enumerate(kernels, start=1):
-        x = emit.conv(f"conv{number}", x, _MAP[0], kernel=kernel, activation="relu")
+        x = emit.conv(f"conv{number}", x, shape[0], kernel=kernel, activation="relu")
     return emit.ops
 
 

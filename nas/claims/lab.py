@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nas.errors import UserError
 from search_spaces import zoo
-from search_spaces.arch import ArchSpec
+from search_spaces.arch import ArchSpec, Head
 from search_spaces.count import Counts, count
-from search_spaces.graph import Graph, Op
-from search_spaces.lower import lower
+from search_spaces.graph import Graph, Linear, Op
+from search_spaces.lower import lower, lower_head
 
 if TYPE_CHECKING:
+    from latency.estimator import Estimate
     from latency.kernel_profile import Kernel
     from latency.latency import Status
+    from latency.measurement import Measurement
+    from latency.meter import Grade
     from latency.metered import Meter
 
 DEFAULT_RESOLUTION = 224
@@ -56,6 +59,15 @@ class Ratio:
     def above_one(self) -> bool:
         """Slower, beyond the interval."""
         return self.interval[0] > 1
+
+
+def _closed(graph: Graph) -> Graph:
+    """`graph` with the classifier that a model ends in."""
+    last = graph.ops[-1]
+    if isinstance(last, Linear):
+        return graph
+    head = Head(channels=None, dropout=0.0)
+    return Graph(graph.input_shape, (*graph.ops, *lower_head(head, last.shape, 1, last.name).ops))
 
 
 class Lab:
@@ -119,18 +131,26 @@ class Lab:
         return layers
 
     def model(self, subject: Subject | Graph, resolution: int | None = None) -> bytes:
-        """Its ONNX model with seeded weights, likewise."""
+        """Its ONNX model with seeded weights, likewise; layers alone get a pooling and one logit behind them."""
         from search_spaces.onnx_model import emit_onnx
 
-        return emit_onnx(subject if isinstance(subject, Graph) else self.graph(subject, resolution))
+        return emit_onnx(_closed(subject) if isinstance(subject, Graph) else self.graph(subject, resolution))
 
-    def ratio(self, candidate: bytes | Subject, reference: bytes | Subject, what: str = "") -> Ratio:
+    def ratio(
+        self,
+        candidate: bytes | Subject | Graph,
+        reference: bytes | Subject | Graph,
+        what: str = "",
+        *,
+        grade: Literal["search", "final"] = "search",
+    ) -> Ratio:
         """Time of `candidate` over that of `reference`, measured in turns on this device.
 
         Args:
-            candidate: a network, or an ONNX model with static shapes.
+            candidate: a network, layers alone, or an ONNX model with static shapes.
             reference: likewise.
             what: said while measuring.
+            grade: how carefully, see `latency.meter.GRADES`: ``final`` tells differences of 1 %, in ten times the time.
 
         Raises:
             UserError: one of the two cannot be run.
@@ -141,14 +161,26 @@ class Lab:
         self._on_measuring(what or " against ".join(names))
         first, second = (each if isinstance(each, bytes) else self.model(each) for each in (candidate, reference))
         for attempt in range(_MAX_ATTEMPTS):  # a bad moment of the machine may be over
-            measured = self.meter.measure(first, second, GRADES["search"].settings, seed=attempt)
+            measured = self._measured(first, second, GRADES[grade], attempt)
             if measured.status == "failed":
                 raise UserError(f"{what or 'a network'} cannot be measured: {measured.reason}")
             if measured.status != "unstable":
                 break
         return Ratio(measured.ratio, measured.interval, measured.status)
 
-    def kernels(self, subject: Subject | bytes) -> list[Kernel]:
+    def _measured(self, first: bytes, second: bytes, grade: Grade, attempt: int) -> Measurement | Estimate:
+        """One process is the measurement itself; several are pooled, unless one of them fails."""
+        from latency.estimator import estimate
+
+        taken: list[Measurement] = []
+        for seed in range(attempt * grade.num_processes, (attempt + 1) * grade.num_processes):
+            fresh = grade.num_processes > 1
+            taken.append(self.meter.measure(first, second, grade.settings, seed=seed, fresh_process=fresh))
+            if grade.num_processes == 1 or taken[-1].status == "failed":
+                return taken[-1]
+        return estimate([measurement.sessions for measurement in taken], grade.settings.goal)
+
+    def kernels(self, subject: bytes | Subject | Graph) -> list[Kernel]:
         """Kernels that the runtime executes for a network, with their times under profiling."""
         from latency.kernel_profile import kernels
 

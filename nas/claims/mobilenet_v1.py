@@ -89,7 +89,7 @@ ACCURACY_OF_SEPARABLE = Claim(
 )
 
 
-def _type(op: Op) -> str:
+def op_type(op: Op) -> str:
     """As table 2 calls it."""
     if isinstance(op, Linear):
         return "fc"
@@ -110,8 +110,8 @@ def cost_by_type(lab: Lab) -> Finding:
     weights: Counter[str] = Counter()
     for op in lab.graph("mobilenet_v1").ops:
         if isinstance(op, Conv | Linear):
-            macs[_type(op)] += op_macs(op)
-            weights[_type(op)] += num_weights(op)
+            macs[op_type(op)] += op_macs(op)
+            weights[op_type(op)] += num_weights(op)
     shares = {kind: (100 * macs[kind] / macs.total(), 100 * weights[kind] / weights.total()) for kind in macs}
     printed = {"conv1x1": ("94.86", "74.59"), "dw3x3": ("3.06", "1.06"), "fc": ("0.18", "24.33")}
     right = all(printed_as(*pair) for kind in printed for pair in zip(shares[kind], printed[kind], strict=True))

@@ -1,0 +1,97 @@
+"""Claims about NetAdapt, by latency on this device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.claims.claim import Finding, check, gravest
+from nas.claims.figures import percent
+from nas.claims.judgement import Interval, judged
+from nas.claims.lab import NUM_CLASSES, Lab
+
+if TYPE_CHECKING:
+    from latency.table import LatencyTable
+    from latency.table_validation import Comparison
+
+_NETWORK = "mobilenet_v1"  # what NetAdapt adapts in its paper
+_NUM_BUILDING, _NUM_FRESH = 60, 30
+_CLOSE = 0.05  # mean absolute relative error that counts as close
+_SAME_ORDER = 0.9  # Kendall's tau
+_NUM_RESAMPLES = 2000
+
+
+def _table(lab: Lab) -> LatencyTable:
+    """Of the layers of `_NETWORK` with random widths; measurements are the meter's to remember, profiles are taken anew."""
+    from rich.console import Console
+
+    from nas.latency_table import build
+
+    with tempfile.TemporaryDirectory(prefix="nas-claims-") as folder:
+        return build(
+            lab.meter,
+            lab.arch(_NETWORK),
+            Path(folder) / "table.json",
+            lab.arch(_NETWORK),
+            num_classes=NUM_CLASSES,
+            seconds=float("inf"),
+            num_networks=_NUM_BUILDING,
+            console=Console(quiet=True),
+        )
+
+
+def plain_sums(table: LatencyTable) -> list[float]:
+    """Of each network that the table was made from: sum of its layers' profiled times over its measured latency."""
+    from search_spaces.arch_string import parse_arch
+
+    sums = []
+    for network in table.networks:
+        rows_us = sum(table.rows[key].mean_us for key in table.keys(parse_arch(network.arch)))
+        sums.append(rows_us / (1000 * network.ratio * table.reference_ms))
+    return sums
+
+
+def _resampled(comparisons: Sequence[Comparison], rng: np.random.Generator) -> tuple[Interval, Interval]:
+    """95 % intervals of the mean absolute relative error and of Kendall's tau, from resampled networks."""
+    from scipy.stats import kendalltau
+
+    pairs = np.array([(price.latency_ms, measured_ms) for _, price, measured_ms in comparisons])
+    draws = [pairs[rng.integers(len(pairs), size=len(pairs))] for _ in range(_NUM_RESAMPLES)]
+    errors = [float(np.mean(np.abs(draw[:, 0] / draw[:, 1] - 1))) for draw in draws]
+    taus = [float(kendalltau(draw[:, 0], draw[:, 1]).statistic) for draw in draws]
+    (low, high), (least, most) = np.quantile(errors, (0.025, 0.975)), np.quantile(taus, (0.025, 0.975))
+    return (float(low), float(high)), (float(least), float(most))
+
+
+@check(37, "latency", long=True)
+def sums_of_layers(lab: Lab) -> Finding:
+    """A table of layers of MobileNetV1, from networks of random widths, against fresh ones."""
+    from latency.deployed_model import deployed_model
+    from latency.metered import MeteredLatency
+    from latency.reference import Reference
+    from latency.table_validation import compare, validation
+    from nas.latency_table import fresh_networks
+
+    table, rng = _table(lab), lab.rng()
+    model = deployed_model(table.reference, table.device.deployment, NUM_CLASSES)
+    metered = MeteredLatency(
+        lab.meter, table.reference, num_classes=NUM_CLASSES, frozen=Reference(model, table.reference_ms)
+    )
+    compared = list(compare(table, metered, islice(fresh_networks(table, lab.seed), _NUM_FRESH)))
+    said = validation(compared)
+    errors, taus = _resampled(compared, rng)
+    plain = np.quantile(plain_sums(table), (0.05, 0.5, 0.95))
+    found = (
+        f"a table from {len(table.networks)} networks of random widths, {said.num_networks} fresh ones: off by "
+        f"{percent(said.mape)} in the mean ({percent(errors[0])} to {percent(errors[1])}), Kendall's tau "
+        f"{said.kendall_tau:.3f} ({taus[0]:.3f} to {taus[1]:.3f}); plain sums of profiled layers are {plain[1]:.2f} times the "
+        f"latency ({plain[0]:.2f} to {plain[2]:.2f}), corrected by a fit to whole networks"
+    )
+    verdict = gravest([judged(taus, (_SAME_ORDER, 1.0), neutral=0.0), judged(errors, (-_CLOSE, _CLOSE), neutral=0.0)])
+    why = "The runtime's profiler slows each kernel, small ones by more, and the order of networks survives that."
+    return Finding(found, verdict, why if min(abs(plain - 1)) > _CLOSE else "")
