@@ -53,7 +53,7 @@ def train_command(
     context: typer.Context,
     network: Annotated[
         str | None,
-        typer.Argument(help="NAME[@WIDTH][/RESOLUTION] of the zoo, architecture string, JSON file.", metavar="NAME"),
+        typer.Argument(help=r"NAME\[@WIDTH]\[/RESOLUTION] of the zoo, architecture string, JSON file.", metavar="NAME"),
     ] = None,
     data: Annotated[
         str, typer.Option(help="digits, FILE.npz, or FOLDER with train/CLASS/* and val/CLASS/*.", metavar="SPEC")

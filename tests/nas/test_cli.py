@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import nas
-from nas.cli import main
+from nas.cli import app, main
 from nas.config import parse_config
 from nas.search import resolved
 
@@ -69,6 +70,24 @@ def test_help_names_the_commands(run):
     result = run("--help")
     assert result.code == 0
     assert all(word in result.out for word in ("search", "report", "zoo", "latency", "data", "--version"))
+
+
+def commands(command, path=()):
+    """Paths of `command` and all below it."""
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+COMMANDS = sorted(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help(run, path):
+    result = run(*path, "--help")
+    assert result.code == 0
+    assert f"Usage: {' '.join(('nas', *path))} " in result.out
+    assert result.err == ""
 
 
 @pytest.mark.parametrize(
