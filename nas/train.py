@@ -196,7 +196,7 @@ def _train(
     if run.checkpoint.is_file():
         read_checkpoint(run.checkpoint, training)
     run.begin_after(training.num_epochs)
-    name = run.config.network.name[:40]
+    name = run.config.network.name
     progress = TrainProgress(console, name, recipe.epochs, training.steps_per_epoch, training.num_epochs)
     training.stepped = progress.stepped
     with progress:

@@ -6,9 +6,11 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from nas.training import Epoch
+
+LONGEST_TITLE = 24  # leaves room for the figures on a terminal of 80 columns
 
 
 class TrainProgress:
@@ -24,23 +26,22 @@ class TrainProgress:
 
     def __init__(self, console: Console, title: str, num_epochs: int, steps_per_epoch: int, num_done: int) -> None:
         self._console = console
-        self._title = title
+        self._title = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}..."
         self._num_epochs = num_epochs
         self._num_steps = num_epochs * steps_per_epoch
         self._done_before = self._done = num_done * steps_per_epoch
         self._started = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
             refresh_per_second=4,
         )
         self._task = self._bar.add_task(
-            title, total=self._num_steps, completed=self._done, figures=f"epoch {num_done}/{num_epochs}", left=""
+            self._title, total=self._num_steps, completed=self._done, figures=f"epoch {num_done}/{num_epochs}", left=""
         )
 
     def __enter__(self) -> TrainProgress:
@@ -71,4 +72,4 @@ class TrainProgress:
         if not steps or self._done == self._done_before:
             return ""
         seconds = (time.monotonic() - self._started) / (self._done - self._done_before) * steps
-        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"

