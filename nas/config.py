@@ -13,7 +13,10 @@ from nas.errors import UserError
 from nas.latency_section import GradeName, LatencySection
 from nas.objective import Objective, Target
 from nas.section import Fraction, Positive, Section
+from nas.space_section import Space, search_space
 from nas.strict_yaml import dump_yaml, read_mapping, read_yaml, validated
+from search_spaces.choice import Option
+from search_spaces.space import SearchSpace
 
 
 class DataSection(Section):
@@ -52,9 +55,19 @@ class TrainingSection(Section):
 class EvaluatorSection(Section):
     """Where accuracies come from."""
 
-    name: Literal["train", "recorded"] = "train"
+    name: Literal["train", "recorded", "table"] = "train"
     training: TrainingSection = TrainingSection()
     run: str | None = Field(None, description="recorded: the run folder whose accuracies to use")
+    table: str | None = Field(
+        None, description="table: CSV of architectures and accuracies that a surrogate is fitted on"
+    )
+    columns: dict[str, str] = Field(default_factory=dict, description="table: its column -> decision of the space")
+    values: dict[str, dict[Option, Option]] = Field(
+        default_factory=dict, description="table: column -> what stands there -> option; where they are not the same"
+    )
+    target: str | None = Field(None, description="table: its column of accuracies")
+    scale: float = Field(1.0, gt=0, description="table: what makes fractions of them; 0.01 for percent")
+    label: str = Field("held-out accuracy", min_length=1, description="what reports call the accuracy")
 
 
 class ControllerSection(Section):
@@ -103,7 +116,7 @@ class FinalSection(Section):
 class Config(Section):
     """One recipe, complete."""
 
-    space: Literal["mnasnet"] = "mnasnet"
+    space: Space = "mnasnet"
     seed: int = Field(0, ge=0)
     trials: Positive = Field(60, description="distinct networks to train and measure")
     concurrency: Positive | None = Field(None, description="networks in flight; default: the CPUs over cpus_per_trial")
@@ -116,6 +129,11 @@ class Config(Section):
     objective: ObjectiveSection = ObjectiveSection()
     constraints: ConstraintsSection = ConstraintsSection()
     final: FinalSection | None = FinalSection()
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """The space that `space` names or spells out."""
+        return search_space(self.space)
 
     def dump(self) -> str:
         """As YAML that `parse_config` reads back."""

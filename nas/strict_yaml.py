@@ -14,6 +14,8 @@ from nas.section import Section
 
 S = TypeVar("S", bound=Section)
 
+_LONGEST_VALUE = 80  # characters of a value in a message
+
 
 class _Loader(yaml.SafeLoader):
     """YAML, strictly: a key stands once; and 1e-4 is a number, as everywhere but in YAML 1.1."""
@@ -116,4 +118,9 @@ def _explain(kind: type[Section], error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "model_type":
         message = f"expected keys and values: {', '.join(_known_keys(kind, location))}"
-    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {_shown(first['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

@@ -1,0 +1,110 @@
+"""The section ``space`` of a recipe: the name of a space, or a space of inverted residual stages spelled out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from nas.section import Positive, Section
+from search_spaces.arch import Head, Norm, Stem
+from search_spaces.block import SkipOp, SqueezeRule
+from search_spaces.mnasnet import MNASNET
+from search_spaces.space import SearchSpace
+from search_spaces.stages import StageLayout, StageOptions, stage_space
+from search_spaces.values import Activation
+
+SPACES = {MNASNET.name: MNASNET}
+"""The spaces that a recipe can name."""
+
+T = TypeVar("T")
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+Options = Annotated[list[T], BeforeValidator(_listed), Field(min_length=1)]
+"""One value, or a list of them: then it is a decision."""
+
+
+class StemSection(Section):
+    """The first convolution."""
+
+    channels: Positive = 32
+    kernel: Positive = 3
+    stride: Literal[1, 2] = 2
+    activation: Activation = "relu"
+
+
+class HeadSection(Section):
+    """What follows the stages: 1x1 convolution, pooling, classifier."""
+
+    channels: Positive | None = 1280
+    activation: Activation = "relu"
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class StageSection(Section):
+    """Identical inverted residual layers, of which the first has the stride; a list of options is a decision."""
+
+    filters: Options[Positive] = Field(description="output width")
+    kernel: Options[Positive] = Field([3], description="odd")
+    expand: Options[Positive] = Field([6], description="expanded over input channels; 1 leaves the expansion out")
+    layers: Options[Positive] = [1]
+    se: Options[Annotated[float, Field(ge=0, le=1)]] = Field([0.0], description="ratio; 0 is none")
+    skip: Options[SkipOp] = ["identity"]
+    stride: Literal[1, 2] = 1
+
+
+class SpaceSection(Section):
+    """A space of stages; see `search_spaces.stages`."""
+
+    name: str = Field("stages", min_length=1, max_length=40, pattern=r"^[\w.-]+$", description="how reports call it")
+    stem: StemSection = StemSection()
+    stages: list[StageSection] = Field(min_length=1)
+    head: HeadSection = HeadSection()
+    activation: Activation = "relu"
+    se_rule: SqueezeRule = Field("input", description="what the ratio is of; see search_spaces.block.SqueezeExcite")
+    norm_epsilon: float = Field(1e-3, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> SpaceSection:
+        self.space()
+        return self
+
+    def space(self) -> SearchSpace:
+        """The space."""
+        stages = [
+            StageOptions(**{key: _frozen(value) for key, value in stage.model_dump().items()}) for stage in self.stages
+        ]
+        return stage_space(
+            self.name,
+            StageLayout(
+                stages=tuple(stages),
+                stem=Stem(**self.stem.model_dump()),
+                head=Head(**self.head.model_dump()),
+                activation=self.activation,
+                se_rule=self.se_rule,
+                norm=Norm(self.norm_epsilon),
+            ),
+        )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _named_or_spelled_out(value: Any) -> Any:
+    if not isinstance(value, dict | SpaceSection) and value not in list(SPACES):
+        raise ValueError(f"allowed: {', '.join(SPACES)}, or a section with stages")
+    return SpaceSection.model_validate(value) if isinstance(value, dict) else value
+
+
+Space = Annotated[str | SpaceSection, BeforeValidator(_named_or_spelled_out)]
+"""Type of the key ``space``."""
+
+
+def search_space(section: str | SpaceSection) -> SearchSpace:
+    """The space that a recipe's key ``space`` names or spells out."""
+    return SPACES[section] if isinstance(section, str) else section.space()
