@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -36,8 +37,10 @@ Result = namedtuple("Result", "code out err")
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _elsewhere(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("locks")))  # no rest for others' measurements
+    monkeypatch.setenv("TMPDIR", tempfile.tempdir)
     for name in ("RAY_USAGE_STATS_ENABLED", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "RAY_AIR_NEW_OUTPUT"):
         monkeypatch.setenv(name, os.environ.get(name, "0"))  # which `main` sets, if it is not set
     threads = torch.get_num_threads()
