@@ -139,7 +139,7 @@ def test_another_device(meter, tmp_path):
         ([], "give one of --space tiny and --arch ARCH"),
         (["--space", "tiny", "--arch", ARCH], "give one of"),
         (["--space", "huge"], "--space 'huge': unknown; allowed: tiny"),
-        (["--arch", "nonsense"], "'nonsense': neither a network"),
+        (["--arch", "nonsense"], "'nonsense': not NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string"),
     ],
 )
 def test_wrong_arguments(meter, tmp_path, flags, message):
