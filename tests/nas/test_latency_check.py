@@ -107,7 +107,10 @@ def test_what_no_recipe_says(text, message):
         ("table: t.json", "latency.table = 't.json': belongs to latency.name = table and hybrid only; leave it out"),
         ("run: somewhere", "latency.run = 'somewhere': belongs to latency.name = recorded only; leave it out"),
         ("name: recorded, run: nope", "nope: not a run folder (no trials.jsonl)"),
-        ("reference: nonsense", "'nonsense': not NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string, or a JSON file"),
+        (
+            "reference: nonsense",
+            "'nonsense': not NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string, or a JSON file",
+        ),
         (
             "name: table, table: t.json, devices: [{name: a}, {name: b}]",
             "latency.name = 'table' takes one device, for a table belongs to one; latency.devices names 2: a, b",
