@@ -14,6 +14,7 @@ from rich.table import Table
 
 import nas
 from nas.claims.cli import claims_command
+from nas.controller_bench.cli import bench_app
 from nas.devices.cli import device_app
 from nas.errors import UserError
 from nas.latency_cli import Json, latency_app, print_json
@@ -36,6 +37,7 @@ latency_app.add_typer(table_app, name="table")
 latency_app.command("estimate")(estimate_command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")
+app.add_typer(bench_app, name="bench")
 app.command("claims")(claims_command)
 app.command("train")(train_command)
 app.command("export")(export_command)

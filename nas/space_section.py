@@ -51,9 +51,9 @@ class StageSection(Section):
     filters: Options[Positive] = Field(description="output width")
     kernel: Options[Positive] = Field([3], description="odd")
     expand: Options[Positive] = Field([6], description="expanded over input channels; 1 leaves the expansion out")
-    layers: Options[Positive] = [1]
+    layers: Options[Positive] = Field([1])
     se: Options[Annotated[float, Field(ge=0, le=1)]] = Field([0.0], description="ratio; 0 is none")
-    skip: Options[SkipOp] = ["identity"]
+    skip: Options[SkipOp] = Field(["identity"])
     stride: Literal[1, 2] = 1
 
 

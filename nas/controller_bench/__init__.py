@@ -1,0 +1,1 @@
+"""`nas bench controllers`: which controller finds good networks with few samples, on tables that others made."""
