@@ -30,7 +30,9 @@ Arch = Annotated[
     str, typer.Argument(help="A network of the zoo, an architecture string, or a JSON file.", metavar="ARCH")
 ]
 Archs = Annotated[list[str], typer.Argument(help="Zoo names, architecture strings, JSON files.", metavar="ARCH...")]
-Resolution = Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")]
+OwnResolution = Annotated[
+    int | None, typer.Option("--resolution", min=8, help="Side of the input in pixels; by default the network's own.")
+]
 NumClasses = Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")]
 Reference = Annotated[str, typer.Option(help="Network that ratios refer to.", metavar="ARCH")]
 Batch = Annotated[int, typer.Option(min=1, help="Images per inference.")]
@@ -119,7 +121,7 @@ def measure_command(
     archs: Archs,
     grade: Grade = GradeName.SEARCH,
     as_json: Json = False,
-    resolution: Resolution = 224,
+    resolution: OwnResolution = None,
     num_classes: NumClasses = 1000,
     reference: Reference = "mobilenet_v2",
     batch: Batch = 1,
@@ -129,13 +131,14 @@ def measure_command(
 ) -> None:
     """Measure networks with ONNX Runtime on a core of their own, each interleaved with the reference."""
     from latency.meter import GRADES
-    from nas.network import resolve_network
+    from nas.network import common_resolution, resolve
 
-    networks = [(text, resolve_network(text)) for text in archs]
+    networks = [resolve(text) for text in archs]
+    side = common_resolution(networks, resolution)
     rows = []
-    with local_meter(reference, resolution, num_classes, batch, threads, dtype.value, provider) as meter:
-        for text, arch in networks:
-            latency = meter.measure(arch, GRADES[grade.value])[0].to_dict()
+    with local_meter(reference, side, num_classes, batch, threads, dtype.value, provider) as meter:
+        for text, network in zip(archs, networks, strict=True):
+            latency = meter.measure(network.arch, GRADES[grade.value])[0].to_dict()
             keys = ["latency_ms", "interval_ms", "ratio", "status"] + ["reason"] * (latency["status"] == "failed")
             rows.append({"arch": text, **{key: latency[key] for key in keys}})
     if as_json:
@@ -161,7 +164,7 @@ def check_command(
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of measurements; a pair takes about 3 s.")] = 20,
     grade: Grade = GradeName.SEARCH,
     as_json: Json = False,
-    resolution: Resolution = 224,
+    resolution: OwnResolution = None,
     num_classes: NumClasses = 1000,
     reference: Reference = "mobilenet_v2",
     batch: Batch = 1,
@@ -177,12 +180,13 @@ def check_command(
     from latency.check import Check, check
     from latency.meter import GRADES
     from nas.device_records import keep_check
-    from nas.network import resolve_network
+    from nas.network import common_resolution, resolve
 
-    network = resolve_network(arch)
-    with local_meter(reference, resolution, num_classes, batch, threads, dtype.value, provider) as meter:
+    network = resolve(arch)
+    side = common_resolution([network], resolution)
+    with local_meter(reference, side, num_classes, batch, threads, dtype.value, provider) as meter:
         chosen, yardstick = GRADES[grade.value], meter.reference
-        steps = check(meter.meter, meter.model(network), yardstick, chosen, pairs)
+        steps = check(meter.meter, meter.model(network.arch), yardstick, chosen, pairs)
         done = tuple(track(steps, "measuring", pairs, console=Console(stderr=True), transient=True, disable=as_json))
         result = Check(done, grade.value)
         if grade is GradeName.SEARCH and result.status != "unstable":  # a bad moment is not what the device is like
@@ -221,7 +225,7 @@ def _print_check(result: Check, reference_ms: float) -> None:
 def profile_command(
     arch: Arch,
     as_json: Json = False,
-    resolution: Resolution = 224,
+    resolution: OwnResolution = None,
     num_classes: NumClasses = 1000,
     batch: Batch = 1,
     threads: Threads = 1,
@@ -232,11 +236,12 @@ def profile_command(
 
     Profiling slows small kernels: these are shares of a network's time, not its latency.
     """
-    from nas.network import resolve_network
+    from nas.network import common_resolution, resolve
 
-    network = resolve_network(arch)
-    with local_meter("mobilenet_v2", resolution, num_classes, batch, threads, dtype.value, provider) as meter:
-        kernels = meter.profile(network)
+    network = resolve(arch)
+    side = common_resolution([network], resolution)
+    with local_meter("mobilenet_v2", side, num_classes, batch, threads, dtype.value, provider) as meter:
+        kernels = meter.profile(network.arch)
     if as_json:
         print_json([asdict(kernel) for kernel in kernels])
     else:

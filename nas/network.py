@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def resolve(text: str) -> NamedNetwork:
     else:
         raise UserError(f"{text!r}: not {FORM}; the zoo has {', '.join(ZOO)}")
     return NamedNetwork(network_name(arch), arch)
+
+
+def common_resolution(networks: Iterable[NamedNetwork], given: int | None = None) -> int:
+    """The side in pixels at which all of them are run: the one given, or else the one that they are made for.
+
+    Raises:
+        UserError: they are made for several, and none is given.
+    """
+    if given is not None:
+        return given
+    sizes = sorted({network.resolution for network in networks})
+    if len(sizes) > 1:
+        listed = " and ".join(map(str, sizes))
+        raise UserError(f"networks made for {listed} px: say which with --resolution, or see nas zoo compare")
+    return sizes[0]
 
 
 def resolve_network(text: str) -> ArchSpec:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nas.latency_cli import Arch, Archs, Grade, GradeName, Json, NumClasses, print_json
+from nas.latency_cli import Arch, Archs, Grade, GradeName, Json, NumClasses, OwnResolution, print_json
 
 if TYPE_CHECKING:
     from nas.network import NamedNetwork
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 zoo_app = typer.Typer(no_args_is_help=True, help="Published networks.")
 
-OwnResolution = Annotated[
-    int | None, typer.Option("--resolution", min=8, help="Side of the input in pixels; by default each network's own.")
-]
 SqueezeRatio = Annotated[
     float | None, typer.Option("--se", help="Put squeeze-and-excitation of this ratio on every block.", metavar="RATIO")
 ]

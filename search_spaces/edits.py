@@ -102,13 +102,13 @@ def _expanded(block: BlockSpec, channels: int) -> BlockSpec:
 def with_stem_channels(arch: ArchSpec, channels: int) -> ArchSpec:
     """Another number of first filters; the first block, whose expansion follows its input, takes them.
 
-    Its skip follows the rule of the published tables, identity where stride, widths and padding allow.
+    Its skip follows the rule of the published tables, identity where stride and widths of an inverted residual allow.
     """
     first = arch.blocks[0]
     if not isinstance(first, BlockSpec):
         raise ValueError("the stem is not followed by a block of convolutions")
-    keeps_shape = channels == first.out_channels and first.stride == 1 and first.padding == "same"
-    skip = "identity" if keeps_shape else first.skip
+    keeps_shape = channels == first.out_channels and first.stride == 1
+    skip = "identity" if keeps_shape and first.op == "mbconv" else first.skip
     blocks = (replace(first, in_channels=channels, skip=skip), *arch.blocks[1:])
     return replace(arch, blocks=blocks, stem=replace(arch.stem, channels=channels))
 

@@ -110,3 +110,11 @@ def test_profile_names_operations() -> None:
 def test_user_errors(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(*arguments)
+
+
+def test_a_network_is_measured_at_the_resolution_that_it_is_made_for(capfd: pytest.CaptureFixture[str]) -> None:
+    named = ["mobilenet_v3_small@0.35/32", "mobilenet_v3_small@0.35/64"]
+    with pytest.raises(UserError, match="networks made for 32 and 64 px: say which with --resolution, or see nas zoo"):
+        runner.invoke(latency_app, ["measure", *named], catch_exceptions=False)
+    with pytest.raises(UserError, match="does not fit into 2x2; the input resolution is too small for this network"):
+        runner.invoke(latency_app, ["measure", "inception_v3/64"], catch_exceptions=False)
