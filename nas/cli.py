@@ -70,6 +70,10 @@ def search_command(
         str | None,
         typer.Option(help="digits, FILE.npz, or FOLDER with train/CLASS/* and val/CLASS/* images.", metavar="SPEC"),
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="CSV of trained networks, for recipes whose evaluator is a table.", metavar="FILE"),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,14 +102,15 @@ def search_command(
     if ray_address is not None:
         check_address(ray_address)
     if resume is not None:
-        if out is not None or data is not None or assignments:
-            raise UserError("--resume continues a run as it began; leave out --out, --data and --set")
+        if any(given is not None for given in (out, data, table)) or assignments:
+            raise UserError("--resume continues a run as it began; leave out --out, --data, --table and --set")
         images = load_images(read_config(resume))
         run = Run(resume)
     else:
         from nas.config import find_recipe, load_config
 
         overrides = list(assignments or []) + ([f"data.source={json.dumps(data)}"] if data else [])
+        overrides += [f"evaluator.table={json.dumps(table)}"] if table else []
         recipe = load_config(config, overrides)
         check(recipe)
         images = load_images(recipe)

@@ -146,11 +146,15 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.glob("*.yaml"))}
 
 
+class RecipeNotFoundError(UserError):
+    """Neither a file nor a shipped recipe."""
+
+
 def find_recipe(name: str) -> Path:
     """The file called `name`: a path, or the bare name of a shipped recipe.
 
     Raises:
-        UserError: neither.
+        RecipeNotFoundError: neither.
     """
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, leaves the home of an unknown user alone
     if os.path.isfile(path):  # unlike Path.is_file, takes any text for an answer
@@ -159,7 +163,7 @@ def find_recipe(name: str) -> Path:
     for candidate in (name, f"{name}.yaml"):
         if candidate in recipes:
             return recipes[candidate]
-    raise UserError(f"recipe {name!r}: no such file, and none of the shipped ones: {', '.join(recipes)}")
+    raise RecipeNotFoundError(f"recipe {name!r}: no such file, and none of the shipped ones: {', '.join(recipes)}")
 
 
 def _set(document: dict[str, Any], assignment: str) -> None:

@@ -21,15 +21,15 @@ from latency.table_build import collect, journal_setting, sightings, space_netwo
 from latency.table_file import TableFileError, load_table, save_table
 from latency.table_journal import Journal, JournalError, journal_path, read_setting
 from latency.table_validation import compare, validation
+from nas.config import RecipeNotFoundError, load_config
 from nas.errors import UserError
 from nas.network import resolve_network
+from nas.space_section import SPACES
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
-from search_spaces.mnasnet import MNASNET
 from search_spaces.sampling import width_variant
 from search_spaces.space import SearchSpace
 
-SPACES = {MNASNET.name: MNASNET}
 MIN_NETWORKS = 2
 BUILD_SEED = 1_000_000
 """Plus what is done; a validation's seed lies below it, so that it draws other networks."""
@@ -49,10 +49,14 @@ def population_of(space: str | None, arch: str | None) -> Population:
     if arch is not None and space is None:
         return resolve_network(arch)
     if space is None or arch is not None:
-        raise UserError(f"give one of --space {'|'.join(SPACES)} and --arch ARCH")
-    if space not in SPACES:
-        raise UserError(f"--space {space!r}: unknown; allowed: {', '.join(SPACES)}")
-    return SPACES[space]
+        raise UserError(f"give one of --space {'|'.join(SPACES)}|RECIPE and --arch ARCH")
+    if space in SPACES:
+        return SPACES[space]
+    try:
+        return load_config(space).search_space
+    except RecipeNotFoundError:
+        allowed = f"{', '.join(SPACES)}, or a recipe that spells out a space called like its file"
+        raise UserError(f"--space {space!r}: unknown; allowed: {allowed}") from None
 
 
 def population_text(population: Population) -> str:

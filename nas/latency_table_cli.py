@@ -46,7 +46,9 @@ def opened_meter(device: str, deployment: Deployment) -> Iterator[Meter]:
 @table_app.command("build")
 def build_command(
     out: Annotated[Path, typer.Option(help="File to write.", metavar="FILE")],
-    space: Annotated[str | None, typer.Option(help="Price the networks of this search space.", metavar="SPACE")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Price the networks of this search space, or of a recipe's.", metavar="SPACE")
+    ] = None,
     arch: Annotated[str | None, typer.Option(help="Price narrower variants of this network.", metavar="ARCH")] = None,
     device: Device = "local",
     minutes: Annotated[float, typer.Option(min=0, help="Stop after so long.")] = 10.0,

@@ -14,7 +14,6 @@ import torch
 from controllers.build import build_controller
 from nas.config import Config
 from nas.over_devices import objectives_told
-from nas.search import SPACES
 from nas.study import Constraints, Study
 from nas.trial import Trial
 from search_spaces.arch import ArchSpec
@@ -90,7 +89,7 @@ def learned_preferences(config: Config, trials: list[Trial], num_proposals: int 
     Raises:
         ReplayError: the journal is not what this seed and controller suggest.
     """
-    space = SPACES[config.space]
+    space = config.search_space
     controller = build_controller(config.controller.name, space.choices, config.seed, config.controller.options)
 
     def counts(arch: ArchSpec) -> Counts:

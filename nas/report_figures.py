@@ -167,7 +167,7 @@ def pareto_figure(record: RunRecord) -> go.Figure | None:
         font={"color": ORANGE},
     )
     view = accuracy_view(record)
-    figure.update_yaxes(title="held-out accuracy", tickformat=_percent_ticks(view), range=view)
+    figure.update_yaxes(title=record.config.evaluator.label, tickformat=_percent_ticks(view), range=view)
     figure.update_xaxes(title="latency in ms" + (", logarithmic" if scale else ""), **scale)
     legend = {"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0}
     return _layout(figure, 560, legend=legend, margin={"l": 10, "r": 10, "t": 40, "b": 10})

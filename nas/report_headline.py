@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from nas.calibration import DeviceCalibration
+from nas.config import Config
 from nas.objective import Objective
 from nas.report_record import RunRecord, measured
 from nas.report_tables import duration, latency_text, millions, percent
@@ -46,12 +47,12 @@ def _warnings(record: RunRecord) -> str:
 
 
 def _tiles(record: RunRecord) -> str:
-    winner, final = record.winner, record.final_winner
+    winner, final, config = record.winner, record.final_winner, record.config
     tiles = []
     if winner and winner.accuracy is not None:
         tiles += [
             (f"{winner.reward:.4f}", "best reward", f"trial {winner.number}"),
-            (percent(winner.accuracy), "held-out accuracy", "in the search"),
+            (percent(winner.accuracy), config.evaluator.label, "in the search"),
         ]
         latency = (measured(final) if final else None) or winner.latency
         if latency and latency.status != "failed":
@@ -78,12 +79,12 @@ def _facts(record: RunRecord) -> str:
     trials = f"{record.num_distinct} of {config.trials} distinct networks, {record.num_failed} of them failed; "
     trials += f"{record.num_rejected} suggestions rejected by constraints, {record.num_repeats} repeats"
     facts = [
-        ("Data set", f"{config.data.source}, trained at {config.data.resolution} px"),
+        _accuracies(config),
         *_devices(record),
         ("Latencies", _latencies(record)),
         ("Target", f"{record.objective.target_ms:.3f} ms ({config.objective.target})"),
         ("Reward", _reward(record)),
-        ("Controller", f"{config.controller.name}, seed {config.seed}, space {config.space}"),
+        ("Controller", f"{config.controller.name}, seed {config.seed}, space {config.search_space.name}"),
         ("Trials", trials),
         ("Wall time", duration(record.wall_s) if record.wall_s is not None else "nothing finished yet"),
     ]
@@ -93,6 +94,14 @@ def _facts(record: RunRecord) -> str:
         at = escape(f"trial {winner.number}: reward {winner.reward:.4f}, {latency_text(winner.latency)}")
         rows += f"<dt>{state}</dt><dd>{at}<br>{arch_blocks(winner.arch)}</dd>"
     return rows
+
+
+def _accuracies(config: Config) -> tuple[str, str]:
+    """Where they are from: a table of networks that others trained, or images."""
+    if config.evaluator.name == "table":
+        table = f"{config.evaluator.label}, predicted from column {config.evaluator.target} of {config.evaluator.table}"
+        return "Accuracies", table
+    return "Data set", f"{config.data.source}, trained at {config.data.resolution} px"
 
 
 def arch_blocks(arch: ArchSpec) -> str:

@@ -40,9 +40,18 @@ def page(record: RunRecord) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(record.name)}: search report</title><style>{CSS}</style>"
         f"<script>{get_plotlyjs()}</script></head><body><main>{headline(record)}{''.join(sections)}"
-        f"<footer>Written by nas {escape(nas.__version__)}. Accuracies are on held-out training images unless they are "
-        "called test accuracies; intervals are 95 %. Held-out accuracy of the winner is the best of many and therefore "
-        f"flatters; its test accuracy does not.</footer></main><script>{_TOUCH}</script></body></html>\n"
+        f"<footer>Written by nas {escape(nas.__version__)}. {_about_accuracies(record)}</footer></main>"
+        f"<script>{_TOUCH}</script></body></html>\n"
+    )
+
+
+def _about_accuracies(record: RunRecord) -> str:
+    label, where = record.config.evaluator.label, "Accuracies are on held-out training images"
+    if record.config.evaluator.name == "table":
+        where = f"Accuracies are {escape(label)}, predicted by a surrogate that was fitted on a table,"
+    return (
+        f"{where} unless they are called test accuracies; intervals are 95 %. {escape(label[0].upper() + label[1:])} of the "
+        "winner is the best of many and therefore flatters; its test accuracy does not."
     )
 
 

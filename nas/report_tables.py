@@ -47,7 +47,7 @@ def latency_text(latency: Latency | None) -> str:
 def front_table(record: RunRecord) -> TextTable:
     """The Pareto front, fastest first."""
     return TextTable(
-        ("trial", "accuracy", "latency", "MACs", "params", "reward"),
+        ("trial", record.config.evaluator.label.removeprefix("held-out "), "latency", "MACs", "params", "reward"),
         tuple(
             (
                 str(t.number),

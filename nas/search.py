@@ -16,6 +16,7 @@ from controllers.build import build_controller
 from latency.cores import available_cores
 from latency.latency import Latency
 from latency.measuring_lock import is_measuring
+from nas.arch_table import file_digest
 from nas.bench import Bench, opened_bench
 from nas.calibration import Calibration
 from nas.calibration_images import calibration_images
@@ -34,15 +35,12 @@ from nas.ray_cluster import Cluster, ray_cluster
 from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
 from nas.run import TABLE, Run, write_json
 from nas.study import Constraints, ReplayError, Study
+from nas.table_evaluator import fitted_evaluator, read_accuracy_table
 from nas.table_trust import NUM_NETWORKS, check_prices
 from nas.trial import Trial, best_trial
 from search_spaces.arch import ArchSpec
 from search_spaces.count import Counts, count
 from search_spaces.lower import lower
-from search_spaces.mnasnet import MNASNET
-from search_spaces.space import SearchSpace
-
-SPACES = {MNASNET.name: MNASNET}
 
 
 class SearchInterruptedError(Exception):
@@ -64,8 +62,12 @@ def check(config: Config) -> None:
         if config.evaluator.run is None:
             raise UserError("evaluator.name: recorded accuracies need the run that recorded them: set evaluator.run")
         check_recorded_run(Path(config.evaluator.run))
+    if config.evaluator.name == "table":
+        read_accuracy_table(config)
+    elif config.evaluator.table is not None:
+        raise UserError(f"evaluator.table: is for evaluator.name: table; the recipe says {config.evaluator.name}")
     try:
-        build_controller(config.controller.name, MNASNET.choices, config.seed, config.controller.options)
+        build_controller(config.controller.name, config.search_space.choices, config.seed, config.controller.options)
     except ValueError as error:
         raise UserError(f"controller: {error}") from None
 
@@ -83,7 +85,8 @@ def resolved(config: Config, images: Images | None) -> Config:
     num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
     latency = resolved_latency(config.latency).model_copy(update={"num_classes": num_classes})
     check_table(latency)  # now that the classes are known
-    evaluator = config.evaluator.model_copy(update={"run": absolute(config.evaluator.run)})
+    files = {"run": absolute(config.evaluator.run), "table": absolute(config.evaluator.table)}
+    evaluator = config.evaluator.model_copy(update=files)
     source = config.data.source if config.data.source == "digits" else absolute(config.data.source)
     sections = {"latency": latency, "evaluator": evaluator, "data": config.data.model_copy(update={"source": source})}
     return config.model_copy(update={"concurrency": concurrency, "gpus_per_trial": gpus, **sections})
@@ -145,7 +148,7 @@ class _Session:
 
     def run_trials(self) -> list[Trial]:
         config = self.config
-        space: SearchSpace = SPACES[config.space]
+        space = config.search_space
         finished = self.run.finished_trials()
         study = Study(
             space=space,
@@ -204,6 +207,11 @@ class _Session:
         if section.name == "recorded":
             assert section.run is not None
             return RecordedEvaluator.of_run(Path(section.run))
+        if section.name == "table":
+            with self.console.status("fitting the surrogate (half a minute, once) ..."):
+                evaluator, quality = fitted_evaluator(self.config)
+            self.console.print(f"accuracy  {section.label}: {quality}", highlight=False, soft_wrap=True)
+            return evaluator
         assert self.images is not None
         return self.images.evaluator(self.config)
 
@@ -254,7 +262,7 @@ class _Session:
 def _session(run: Run, images: Images | None, cluster: Cluster, console: Console) -> Iterator[_Session]:
     """The parts of a run, with devices calibrated, or checked against the calibration that the run began with."""
     config, frozen = run.config, run.calibration()
-    fingerprint = images.dataset.fingerprint if images else None
+    fingerprint = _data_fingerprint(config, images)
     if frozen and frozen.data_fingerprint != fingerprint:
         raise UserError(f"{run.folder}: the data set has changed since the run began; restore it, or begin a new run")
     deployment = config.latency.deployment
@@ -272,6 +280,16 @@ def _session(run: Run, images: Images | None, cluster: Cluster, console: Console
         yield _Session(run, images, cluster, console, bench, objectives)
 
 
+def _data_fingerprint(config: Config, images: Images | None) -> str | None:
+    """Of all that accuracies come from, images and a table; None where a record has them."""
+    of_images = images.dataset.fingerprint if images else None
+    if config.evaluator.name != "table":
+        return of_images
+    assert config.evaluator.table is not None
+    of_table = file_digest(Path(config.evaluator.table))
+    return f"{of_images} {of_table}" if of_images else of_table
+
+
 def _check_table(bench: Bench, console: Console) -> None:
     """Compare a new run's table with the device, and give the run a copy of its own."""
     config, (device, *_) = bench.run.config, bench.run.config.latency.all_devices
@@ -285,6 +303,6 @@ def _check_table(bench: Bench, console: Console) -> None:
         return latency
 
     with console.status("checking the latency table ..."):
-        error = check_prices(bench.table, config.latency.table, SPACES[config.space], config.seed, measure)
+        error = check_prices(bench.table, config.latency.table, config.search_space, config.seed, measure)
     console.print(f"table     {config.latency.table}, off by {error:.1%} on {NUM_NETWORKS} networks", highlight=False)
     keep_table(bench.table, bench.run.folder / TABLE)

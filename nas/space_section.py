@@ -62,11 +62,11 @@ class SpaceSection(Section):
 
     name: str = Field("stages", min_length=1, max_length=40, pattern=r"^[\w.-]+$", description="how reports call it")
     stem: StemSection = StemSection()
-    stages: list[StageSection] = Field(min_length=1)
     head: HeadSection = HeadSection()
     activation: Activation = "relu"
     se_rule: SqueezeRule = Field("input", description="what the ratio is of; see search_spaces.block.SqueezeExcite")
     norm_epsilon: float = Field(1e-3, gt=0, lt=1)
+    stages: list[StageSection] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _possible(self) -> SpaceSection:

@@ -95,7 +95,8 @@ class Surrogate:
         for _ in range(self.depth):
             goes_left = positions[rows, self.feature[node]] <= self.threshold[node]
             node = np.where(goes_left, self.left[node], self.right[node])
-        return self.base + self.value[node].sum(axis=1)
+        numbers: NDArray[np.float64] = self.base + self.value[node].sum(axis=1)
+        return numbers
 
 
 def fit(positions: Positions, numbers: NDArray[np.float64]) -> Surrogate:
@@ -194,7 +195,7 @@ def _read(path: Path) -> tuple[Surrogate, Quality] | None:
 def _write(path: Path, surrogate: Surrogate, quality: Quality) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fields = {name: getattr(surrogate, name) for name in Surrogate.__dataclass_fields__}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    arrays: dict[str, Any] = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
     rest = {name: value for name, value in fields.items() if name not in arrays}
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     np.savez(temporary, about=json.dumps({"surrogate": rest, "quality": asdict(quality)}), **arrays)

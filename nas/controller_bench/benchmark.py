@@ -50,7 +50,8 @@ class TableTruth:
 
     def objectives(self, positions: Positions) -> Objectives:
         """1 - accuracy of each candidate."""
-        return self.losses[np.ravel_multi_index(tuple(positions.T), self.sizes)][:, None]
+        losses: Objectives = self.losses[np.ravel_multi_index(tuple(positions.T), self.sizes)][:, None]
+        return losses
 
 
 @dataclass(frozen=True)

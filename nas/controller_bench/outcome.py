@@ -87,7 +87,8 @@ class Result:
         """Best reward, regret and hypervolume, a row each contestant, a column each number of samples."""
         counts = checkpoints(self.num_samples)
         best = "best reward, by the number of samples"
-        lacking = f"regret in points by the number of samples, against {self.optimum:.4f}{'' if self.benchmark.is_exact else ', the best known'}"
+        against = f"{self.optimum:.4f}{'' if self.benchmark.is_exact else ', the best known'}"
+        lacking = f"regret in points by the number of samples, against {against}"
         made = [
             self._table(best, {label: [self.best_reward(label, n) for n in counts] for label in self.runs}, 4),
             self._table(lacking, {label: [self.regret(label, n) for n in counts] for label in self.runs}, 2),

@@ -199,7 +199,7 @@ def test_measuring_prints_json_and_nothing_else():
         (["--data", "~no-such-user/x"], "data set '~no-such-user/x': no such file or folder; allowed are digits, "),
         (
             ["--resume", "run", "--out", "other"],
-            "--resume continues a run as it began; leave out --out, --data and --set",
+            "--resume continues a run as it began; leave out --out, --data, --table and --set",
         ),
         (["--resume", "run", "--data", "digits"], "--resume continues a run as it began"),
         (["--resume", "run", "--set", "trials=3"], "--resume continues a run as it began"),

@@ -55,7 +55,8 @@ def test_a_recipe_in_the_home_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["nope.yaml", "", "/nowhere/mnas_large.yaml", "~no-such-user/x.yaml", "x" * 300])
 def test_a_missing_recipe_lists_the_shipped_ones(name):
     with pytest.raises(
-        UserError, match=r"no such file, and none of the shipped ones: mnas_large.yaml, mnas_small.yaml"
+        UserError,
+        match=r"no such file, and none of the shipped ones: accel_nasbench.yaml, mnas_large.yaml, mnas_small.yaml",
     ):
         load_config(name)
 
@@ -149,7 +150,7 @@ def test_wrong_types(text, message):
         ("data: {holdout: 1}", "data.holdout = 1: input should be less than 1"),
         ("data: {holdout: 0.0}", "data.holdout = 0.0: input should be greater than 0"),
         ("data: {resolution: 7}", "data.resolution = 7: input should be greater than or equal to 8"),
-        ("space: imagenet", "space = 'imagenet': input should be 'mnasnet'"),
+        ("space: imagenet", "space = 'imagenet': allowed: mnasnet, or a section with stages"),
         (
             "latency: {name: guess}",
             "latency.name = 'guess': input should be 'measure', 'table', 'hybrid' or 'recorded'",

@@ -136,7 +136,7 @@ def test_another_device(meter, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "give one of --space tiny and --arch ARCH"),
+        ([], "give one of --space tiny|RECIPE and --arch ARCH"),
         (["--space", "tiny", "--arch", ARCH], "give one of"),
         (["--space", "huge"], "--space 'huge': unknown; allowed: tiny"),
         (["--arch", "nonsense"], "'nonsense': not NAME[@WIDTH][/RESOLUTION] of the zoo, an architecture string"),
