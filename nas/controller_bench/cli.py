@@ -38,7 +38,7 @@ def controllers_command(
     ] = None,
     exponent: Annotated[float | None, typer.Option("--w", help="w; default: the benchmark's (-0.07).")] = None,
     description: Annotated[
-        Path | None, typer.Option(help="What another table's columns are; see experiments/benchmarks.", metavar="FILE")
+        Path | None, typer.Option(help="What another table's columns are; see experiments/tables.", metavar="FILE")
     ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Beside each other; default: one a core.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the picture of regret there.", metavar="FILE")] = None,

@@ -94,7 +94,7 @@ def read_description(path: Path) -> Description:
 
 def shipped_descriptions() -> list[Description]:
     """Those that come with the program."""
-    folder = Path(str(resources.files("experiments"))) / "benchmarks"
+    folder = Path(str(resources.files("experiments"))) / "tables"
     return [read_description(path) for path in sorted(folder.glob("*.yaml"))]
 
 
