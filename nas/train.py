@@ -13,7 +13,7 @@ from rich.console import Console
 
 from nas.accuracy import wilson_interval
 from nas.checkpoint import read_checkpoint, write_checkpoint
-from nas.data import holdout_split, load_dataset
+from nas.data import DataError, Split, holdout_split, load_dataset
 from nas.data_tensors import prepare
 from nas.dataset import Dataset
 from nas.distillation import Distillation
@@ -97,8 +97,7 @@ def begin(
     initial, request = (None, request) if weights is None else _initial(weights, request, dataset, resolution, console)
     given = absolute(str(weights)) if weights else None
     config = resolve_config(request, where, resolution, given, teaching.section if teaching else None)
-    if config.data.holdout:
-        holdout_split(dataset.y_train, config.data.holdout, config.seed)  # fails now or never
+    _check_holdout(config, dataset)
     device = best_device()
     if teaching and teaching.is_trained:
         keep_teacher(folder / TEACHER, trained_teacher(teaching, dataset, resolution, console))
@@ -106,6 +105,20 @@ def begin(
         create_run(folder / TEACHER, teacher_config(teaching, request, config), dataset.fingerprint, device)
     create_run(folder, config, dataset.fingerprint, device, initial.state_dict() if initial else None)
     return folder, dataset
+
+
+def _check_holdout(config: TrainConfig, dataset: Dataset) -> None:
+    try:
+        _holdout(config, dataset)
+    except DataError as error:
+        raise UserError(f"{error}, or hold none out (--holdout 0)") from None
+
+
+def _holdout(config: TrainConfig, dataset: Dataset) -> Split | None:
+    """Numbers of the images that train and of those held out; None where all train."""
+    if not config.data.holdout:
+        return None
+    return holdout_split(dataset.y_train, config.data.holdout, config.seed)
 
 
 def _initial(
@@ -149,9 +162,9 @@ def carry_on(run: TrainRun, dataset: Dataset, console: Console) -> dict[str, Any
 def _splits(config: TrainConfig, dataset: Dataset) -> tuple[ImageSet, ImageSet | None]:
     """Images that train, and those held out, if any."""
     images = prepare(dataset, config.data.resolution)
-    if not config.data.holdout:
+    split = _holdout(config, dataset)
+    if split is None:
         return images, None
-    split = holdout_split(dataset.y_train, config.data.holdout, config.seed)
     return images.select(torch.from_numpy(split.train)), images.select(torch.from_numpy(split.holdout))
 
 

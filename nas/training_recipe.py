@@ -13,8 +13,8 @@ from search_spaces.zoo import PublishedTraining
 BATCH_SIZE = 64
 SHORT_LEARNING_RATE = 0.1
 SHORT_LEARNING_RATE_WITHOUT_NORM = 0.003
-"""Without BN. GoogLeNet on the digits, five epochs: test accuracy 88 % with 0.003 (both of two seeds), 82 % with 0.005; with
-0.01 the loss still jumps after four."""
+"""Without BN. GoogLeNet on the digits, test accuracy after five epochs: 85 % with 0.002, 88 % with 0.003 (both of two seeds),
+82 % with 0.005; with 0.01 the loss still jumps after four."""
 
 _ROUNDING = 1e-9  # 2.4 epochs times whole steps need not be whole in floating point
 

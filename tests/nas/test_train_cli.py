@@ -334,6 +334,12 @@ def test_trainings_that_are_refused_before_anything_is_made(run, arguments, mess
     assert {path.name for path in Path().iterdir()} == {"tiny.npz"}
 
 
+def test_a_class_with_a_single_image_is_not_held_out(run):
+    tiny("tiny.npz", num_train=4)  # 2, 1 and 1 images
+    assert "take more training images, or hold none out (--holdout 0)" in refusal(run("train", ARCH, *ARGUMENTS))
+    assert run("train", ARCH, *ARGUMENTS, "--holdout", "0").code == 0
+
+
 def test_teachers_that_are_refused(run, trained):
     trained("teacher", arch=TEACHER, epochs=1)
     tiny("other.npz", num_classes=2)
