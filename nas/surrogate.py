@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,11 +185,12 @@ def _key(positions: Positions, numbers: NDArray[np.float64]) -> str:
 def _read(path: Path) -> tuple[Surrogate, Quality] | None:
     """What is remembered; None where there is nothing, or nothing that can be read: a cache may be written anew."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves a damaged file open
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
         return Surrogate(**arrays, **about["surrogate"]), Quality(**about["quality"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
         return None
 
 

@@ -90,5 +90,6 @@ def controllers_command(
         highlight=False,
         soft_wrap=True,
     )
-    for table in result.tables():
+    for title, table in result.tables():
+        console.print(f"\n{title}", style="bold", highlight=False, soft_wrap=True)
         console.print(table)

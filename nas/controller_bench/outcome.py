@@ -83,8 +83,8 @@ class Result:
             "hypervolume": {str(n): volume.to_dict() for n, volume in volumes.items() if volume} or None,
         }
 
-    def tables(self) -> list[Table]:
-        """Best reward, regret and hypervolume, a row each contestant, a column each number of samples."""
+    def tables(self) -> list[tuple[str, Table]]:
+        """Titles and tables of best reward, regret and hypervolume: a row a contestant, a column a number of samples."""
         counts = checkpoints(self.num_samples)
         best = "best reward, by the number of samples"
         against = f"{self.optimum:.4f}{'' if self.benchmark.is_exact else ', the best known'}"
@@ -102,14 +102,14 @@ class Result:
             )
         return made
 
-    def _table(self, title: str, rows: Mapping[str, Sequence[Estimate]], digits: int) -> Table:
-        table = Table(title=title, title_justify="left", title_style="bold", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    def _table(self, title: str, rows: Mapping[str, Sequence[Estimate]], digits: int) -> tuple[str, Table]:
+        table = Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("controller", no_wrap=True)
         for count in checkpoints(self.num_samples):
             table.add_column(str(count), justify="right", no_wrap=True)
         for label, estimates in rows.items():
             table.add_row(label, *(_shown(each, digits) for each in estimates))
-        return table
+        return title, table
 
 
 def _shown(value: Estimate, digits: int) -> str:
