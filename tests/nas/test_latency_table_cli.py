@@ -211,3 +211,9 @@ def test_a_killed_build_goes_on(meter, tmp_path):
     assert meter.num_measured == 2
     assert len(table.networks) == done + 2
     assert load_table(out) == table
+
+
+def test_a_recipe_names_a_space_and_a_table_remembers_it():
+    space = latency_table.population_of("accel_nasbench.yaml", None)
+    assert space.name == "accel_nasbench"
+    assert latency_table._population(latency_table.population_text(space)).choices == space.choices
