@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import best_device
 from nas.export import export, input_metadata
+from nas.network import resolve_network
 from nas.run import write_json
 from nas.training import ImageSet, num_correct, train
 from nas.training_recipe import TrainingRecipe
@@ -28,6 +29,7 @@ from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
 
 WINNER = "winner"
+_LONGEST_NAME = 100
 FINAL_VERSION = 2
 
 
@@ -95,7 +97,9 @@ def _train_finalist(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     device = best_device()
-    module = build_module(lower(parse_arch(arch), training.images.shape[-1], num_classes), seed).to(device)
+    module = build_module(lower(parse_arch(arch), training.images.shape[-1], num_classes, training=True), seed).to(
+        device
+    )
     seconds = sum(epoch.seconds for epoch in train(module, training.to(device), recipe, seed))
     correct = num_correct(module, test.to(device))
     return correct, seconds, {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
@@ -178,7 +182,24 @@ def export_winner(arch: ArchSpec, weights: Path, images: ImageSet, class_names: 
     return export(arch, module, images.normalised(images.images[:32]), metadata, folder)
 
 
-def check_baselines(names: list[str]) -> None:
-    """Raise UserError where a baseline's name cannot be a file name or repeats."""
+def check_baselines(names: list[str], resolutions: Collection[int] = ()) -> None:
+    """Raise UserError where a baseline's name repeats or cannot be a file name, or a network does not fit a resolution.
+
+    Args:
+        names: as recipes have them.
+        resolutions: sides in pixels at which the networks will be trained and measured.
+    """
     if len(set(names)) != len(names) or WINNER in names:
         raise UserError(f"final.baselines {names}: names must differ from each other and from {WINNER!r}")
+    for name in names:
+        if "/" in name or len(name) > _LONGEST_NAME:
+            short = f"{name[:_LONGEST_NAME]}..." if len(name) > _LONGEST_NAME else name
+            raise UserError(
+                f"final.baselines {short!r}: files are called after it; name a network without /RESOLUTION, which the "
+                f"recipe has, or a JSON file in the working folder"
+            )
+        for resolution in resolutions:
+            try:
+                lower(resolve_network(name), resolution, num_classes=2)
+            except ValueError as error:
+                raise UserError(f"final.baselines {name!r} at {resolution} px: {error}") from None

@@ -56,7 +56,7 @@ def check(config: Config) -> None:
     for name in (*(Target.parse(text).network for text in targets), *_baselines(config)):
         if name:
             resolve_network(name)
-    check_baselines(_baselines(config))
+    check_baselines(_baselines(config), {config.data.resolution, config.latency.resolution})
     check_latency(config.latency)
     if config.evaluator.name == "recorded":
         if config.evaluator.run is None:

@@ -11,6 +11,7 @@ from nas.training import ImageSet
 from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
+from search_spaces.zoo import get
 
 ARCH = parse_arch("stem_k3_s22_o8_hswish r1_k5_s22_e3_i8_o16_hse0.25_hswish head_o32_f24_hswish")
 
@@ -33,6 +34,14 @@ def test_baselines():
     for names in (["mobilenet_v2", "mobilenet_v2"], ["winner"]):
         with pytest.raises(UserError, match="names must differ from each other and from 'winner'"):
             check_baselines(names)
+    check_baselines(["googlenet", "mobilenet_v3_large@0.75"], {32, 224})
+    for name, message in {
+        "mobilenet_v1@0.5/160": "'mobilenet_v1@0.5/160': files are called after it; name a network without /RESOLUTION",
+        str(get("googlenet")): "files are called after it",
+        "inception_v3": "'inception_v3' at 32 px: .*: a window of 3x3 does not fit into ",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            check_baselines([name], {224, 32})
 
 
 def test_the_winner_s_files(tmp_path):
