@@ -49,13 +49,29 @@ class AdvantageEstimator:
             self._start(reward[good])
             if not self._smallest_scale:
                 return np.zeros_like(reward)
-        scale = max(self._variance**0.5, self._smallest_scale) if self._normalise else 1.0
-        advantage = np.clip((reward - self._baseline) / scale, -self._clip, self._clip)
+        scale, advantage = self._scale(), self.peek(rewards)
         for value in self._baseline + scale * advantage[good]:
             error = float(value) - self._baseline
             self._variance = self._decay * self._variance + (1 - self._decay) * error**2
             self._baseline += (1 - self._decay) * error
         return advantage
+
+    def peek(self, rewards: Sequence[float]) -> NDArray[np.float64]:
+        """Advantages against what is known now; nothing is updated.
+
+        Args:
+            rewards: finite.
+
+        Returns:
+            One advantage per reward, in [-clip, clip]; all zero as long as no two successful rewards differed.
+        """
+        reward = np.asarray(rewards, dtype=np.float64)
+        if not self._smallest_scale:
+            return np.zeros_like(reward)
+        return np.clip((reward - self._baseline) / self._scale(), -self._clip, self._clip)
+
+    def _scale(self) -> float:
+        return max(self._variance**0.5, self._smallest_scale) if self._normalise else 1.0
 
     def _start(self, rewards: NDArray[np.float64]) -> None:
         """First average and spread, by medians, which no single reward can move far."""

@@ -19,6 +19,7 @@ def check_constants(
     *,
     flags: Sequence[str] = (),
     whole: Sequence[str] = (),
+    counts: Sequence[str] = (),
     positive: Sequence[str] = (),
     below_one: Sequence[str] = (),
     at_most_one: Sequence[str] = (),
@@ -29,6 +30,7 @@ def check_constants(
         config: the constants.
         flags: fields that are true or false.
         whole: fields that are whole numbers, at least 1.
+        counts: fields that are whole numbers, 0 included.
         positive: fields that must not be 0.
         below_one: fields that are below 1: decays of averages that would otherwise never move.
         at_most_one: fields that are probabilities.
@@ -46,6 +48,8 @@ def check_constants(
             raise ValueError(f"{name}={value!r} must be a finite number, not negative")
         if name in whole and not (isinstance(value, int) and value >= 1):
             raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+        if name in counts and not isinstance(value, int):
+            raise ValueError(f"{name}={value!r} must be a whole number")
         if name in positive and value == 0:
             raise ValueError(f"{name}={value!r} must be positive")
         if name in below_one and value >= 1:

@@ -15,7 +15,7 @@ import numpy as np
 from controllers.constants import check_constants
 from controllers.controller import Outcome, Suggestion
 from controllers.ledger import Candidate, Ledger
-from controllers.variation import drawn, mutated, unknown_near
+from controllers.variation import drawn, unknown_near
 from search_spaces.choice import Choice
 
 
@@ -24,21 +24,24 @@ class EvolutionConfig:
     """Constants of the controller. The defaults are the preset `fast`, chosen by measurement for up to 1000 samples.
 
     Attributes:
-        population_size: P of the paper: how many of the youngest may be parents. Also the number of random candidates
-            at the start.
+        population_size: P of the paper: how many of the youngest may be parents.
+        num_initial: random candidates at the start. P in the paper.
         tournament_size: S of the paper: the parent is the best of so many drawn from the population.
     """
 
-    population_size: int = 32
-    tournament_size: int = 8
+    population_size: int = 64
+    num_initial: int = 16
+    tournament_size: int = 16
 
     def __post_init__(self) -> None:
-        check_constants(self, whole=("population_size", "tournament_size"))
+        check_constants(self, whole=("population_size", "num_initial", "tournament_size"))
 
 
 PRESETS = {
     "fast": EvolutionConfig(),
-    "paper": EvolutionConfig(population_size=100, tournament_size=25),  # section 3.1 and appendix A: P = 100, S = 25
+    "paper": EvolutionConfig(
+        population_size=100, num_initial=100, tournament_size=25
+    ),  # section 3.1 and appendix A: P = 100, S = 25
 }
 """Named configurations."""
 
@@ -68,10 +71,10 @@ class EvolutionController:
     def ask(self) -> Suggestion:
         """A child of the population; a random candidate at the start, or as long as nothing has succeeded."""
         num_options = self._ledger.num_options
-        if self._ledger.num_asked < self.config.population_size or not self._population:
+        if self._ledger.num_asked < self.config.num_initial or not self._population:
             candidate = drawn(num_options, self._rng)
         else:
-            candidate = mutated(self._parent(), num_options, self._rng)
+            candidate = self._parent()  # which is known, so that the next step mutates it
         candidate = unknown_near(candidate, num_options, self._known, self._rng)
         self._known.add(candidate)
         return self._ledger.ask(candidate)

@@ -26,7 +26,8 @@ class NSGA2Config:
     """Constants of the controller. The defaults are the preset `fast`, chosen by measurement for up to 1000 samples.
 
     Attributes:
-        population_size: how many survive a generation; also the number of random candidates at the start.
+        population_size: how many survive a generation.
+        num_initial: random candidates at the start. As many as survive in the paper.
         generation_size: children per generation. The paper has as many as survive; fewer select earlier.
         crossover_probability: of a child to have two parents. 0.9: the paper, section IV.
         num_mutations: how many decisions of a child are redrawn on average. 1: the paper, section IV (each with
@@ -34,17 +35,20 @@ class NSGA2Config:
     """
 
     population_size: int = 32
+    num_initial: int = 32
     generation_size: int = 4
     crossover_probability: float = 0.9
     num_mutations: float = 1.0
 
     def __post_init__(self) -> None:
-        check_constants(self, whole=("population_size", "generation_size"), at_most_one=("crossover_probability",))
+        check_constants(
+            self, whole=("population_size", "num_initial", "generation_size"), at_most_one=("crossover_probability",)
+        )
 
 
 PRESETS = {
     "fast": NSGA2Config(),
-    "paper": NSGA2Config(population_size=100, generation_size=100),
+    "paper": NSGA2Config(population_size=100, num_initial=100, generation_size=100),
 }
 """Named configurations."""
 
@@ -89,7 +93,7 @@ class NSGA2Controller:
     def ask(self) -> Suggestion:
         """A child of the survivors; a random candidate at the start, or as long as nothing has succeeded."""
         num_options = self._ledger.num_options
-        if self._ledger.num_asked < self.config.population_size or not self._parents:
+        if self._ledger.num_asked < self.config.num_initial or not self._parents:
             candidate = drawn(num_options, self._rng)
         else:
             candidate = self._child()

@@ -128,7 +128,7 @@ def _built(name: str, seed: int, options: Mapping[str, object]) -> optuna.sample
 def _rehearse(sampler: optuna.samplers.BaseSampler) -> None:
     """Use `sampler` for a moment: missing packages and wrong options show only after its random start."""
     study = optuna.create_study(sampler=sampler)
-    decisions = {name: IntDistribution(0, 1) for name in ("a", "b")}
+    decisions: dict[str, BaseDistribution] = {name: IntDistribution(0, 1) for name in ("a", "b")}
     for value in range(_REHEARSAL_TRIALS):
         study.tell(study.ask(decisions), value)
 

@@ -1,8 +1,9 @@
-"""An autoregressive distribution over the decisions of a space: the RNN of NASNet (arXiv 1707.07012)."""
+"""Distributions over the decisions of a space: the RNN of NASNet (arXiv 1707.07012), and one of independent softmaxes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,71 @@ from torch import Tensor, nn
 
 # Logit of the options that pad shorter decisions to K. Finite, because 0 * -inf in the entropy would be NaN.
 _PADDING_LOGIT = -1e9
+
+
+class Policy(Protocol):
+    """What a policy gradient needs of a distribution."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is learnt."""
+        ...
+
+    def sample(self, rng: np.random.Generator, number: int) -> Tensor:
+        """Draw candidates.
+
+        Args:
+            rng: consumes number * T * K numbers, whatever is drawn.
+            number: B, of independent draws.
+
+        Returns:
+            Option indices, int64, shape (B, T).
+        """
+        ...
+
+    def __call__(self, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """Score candidates, given as option indices, int64, shape (B, T).
+
+        Returns:
+            The log-probability of each option taken and the entropy in nats of the softmax that it came from, given
+            the decisions before it; both (B, T).
+        """
+        ...
+
+
+def _padding(num_options: Sequence[int]) -> Tensor:
+    """(T, K), to be added to logits: takes out the options that a decision does not have."""
+    most = max(num_options)
+    return torch.tensor([[0.0] * n + [_PADDING_LOGIT] * (most - n) for n in num_options], dtype=torch.float64)
+
+
+def _scored(logits: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies, both (B, T), of logits (B, T, K)."""
+    log_p = torch.log_softmax(logits, dim=-1)
+    return log_p.gather(-1, taken[..., None])[..., 0], -(log_p.exp() * log_p).sum(dim=-1)
+
+
+class IndependentPolicy(nn.Module):
+    """One softmax per decision, uniform at the start: the controller of TuNAS (arXiv 2008.06120).
+
+    Args:
+        num_options: options of each decision, all at least 1.
+    """
+
+    def __init__(self, num_options: Sequence[int]):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(len(num_options), max(num_options), dtype=torch.float64))  # (T, K)
+        self.padding = _padding(num_options)
+
+    @torch.no_grad()
+    def sample(self, rng: np.random.Generator, number: int) -> Tensor:
+        """Draw candidates; see `Policy`."""
+        # argmax(logits + Gumbel noise) is a draw from the softmax.
+        noise = torch.from_numpy(rng.gumbel(size=(number, *self.bias.shape)))
+        return (self.bias + self.padding + noise).argmax(dim=-1)
+
+    def forward(self, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """Score candidates; see `Policy`."""
+        return _scored((self.bias + self.padding).expand(len(taken), -1, -1), taken)
 
 
 class AutoregressivePolicy(nn.Module):
@@ -44,47 +110,24 @@ class AutoregressivePolicy(nn.Module):
             setattr(self.lstm, name, uniform(*weight.shape))
         # The embedding of option k of decision t is row first_row[t] + k.
         self.first_row = torch.tensor([1 + sum(num_options[:t]) for t in range(num_decisions)])
-        self.padding = torch.tensor(
-            [[0.0] * n + [_PADDING_LOGIT] * (most_options - n) for n in num_options], dtype=torch.float64
-        )
+        self.padding = _padding(num_options)
 
     @torch.no_grad()
-    def sample(self, rng: np.random.Generator) -> tuple[list[int], Tensor]:
-        """Draw one candidate.
-
-        Args:
-            rng: consumes T * K numbers, whatever is drawn.
-
-        Returns:
-            The T option indices, and their log-probabilities, shape (T,).
-        """
+    def sample(self, rng: np.random.Generator, number: int) -> Tensor:
+        """Draw candidates; see `Policy`."""
         # argmax(logits + Gumbel noise) is a draw from the softmax.
-        noise = torch.from_numpy(rng.gumbel(size=self.bias.shape))
-        rows = self.first_row.tolist()
-        row, state = 0, None
-        taken, log_probs = [], []
-        for t in range(len(rows)):
-            h, state = self.lstm(self.embedding[row].view(1, 1, -1), state)
-            logits = h.view(-1) @ self.head[t] + self.bias[t] + self.padding[t]
-            option = int((logits + noise[t]).argmax())
-            taken.append(option)
-            log_probs.append(torch.log_softmax(logits, dim=0)[option])
-            row = rows[t] + option
-        return taken, torch.stack(log_probs)
+        noise = torch.from_numpy(rng.gumbel(size=(number, *self.bias.shape)))
+        rows, state = torch.zeros(number, dtype=torch.int64), None
+        taken = []
+        for t, first_row in enumerate(self.first_row):
+            h, state = self.lstm(self.embedding[rows][:, None], state)
+            logits = h[:, 0] @ self.head[t] + self.bias[t] + self.padding[t]
+            taken.append((logits + noise[:, t]).argmax(dim=-1))
+            rows = first_row + taken[-1]
+        return torch.stack(taken, dim=1)
 
     def forward(self, taken: Tensor) -> tuple[Tensor, Tensor]:
-        """Score given candidates.
-
-        Args:
-            taken: option indices, int64, shape (B, T).
-
-        Returns:
-            The log-probability of each option taken and the entropy in nats of the softmax that it came from, given
-            the decisions before it; both (B, T).
-        """
+        """Score candidates; see `Policy`."""
         rows = torch.nn.functional.pad((self.first_row + taken)[:, :-1], (1, 0))  # (B, T); starts with row 0
         h, _ = self.lstm(self.embedding[rows])  # (B, T, H)
-        logits = torch.einsum("bth,thk->btk", h, self.head) + self.bias + self.padding
-        log_p = torch.log_softmax(logits, dim=-1)
-        log_probs = log_p.gather(-1, taken[..., None])[..., 0]
-        return log_probs, -(log_p.exp() * log_p).sum(dim=-1)
+        return _scored(torch.einsum("bth,thk->btk", h, self.head) + self.bias + self.padding, taken)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from controllers.advantage import AdvantageEstimator
 from controllers.constants import check_constants
 from controllers.controller import Outcome, Suggestion
-from controllers.ledger import Ledger, Told
+from controllers.ledger import Candidate, Ledger, Told
+from controllers.variation import first_unknown, unknown_near
 from search_spaces.choice import Choice
 
 # Shapes below: B draws, T decisions, K = the most options of any decision.
@@ -40,23 +41,26 @@ class ReinforceConfig:
         baseline_decay: of the moving average of rewards that is the baseline, per reward. 0.95: TuNAS.
         normalise_reward: divide advantages by the moving standard deviation of the rewards. Ours.
         advantage_clip: largest magnitude of an advantage, in standard deviations or, unnormalised, in units of reward.
+        num_draws: how often to draw at most for a candidate that was not suggested before. 1 allows repeats, as in
+            TuNAS, where each trains the shared weights a little more.
     """
 
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     tenfold_after: float = 0
     beta1: float = 0.0
     beta2: float = 0.999
-    batch_size: int = 4
-    entropy_weight: float = 0.0
+    batch_size: int = 2
+    entropy_weight: float = 0.05
     baseline_decay: float = 0.95
     normalise_reward: bool = True
     advantage_clip: float = 3.0
+    num_draws: int = 16
 
     def __post_init__(self) -> None:
         check_constants(
             self,
             flags=("normalise_reward",),
-            whole=("batch_size",),
+            whole=("batch_size", "num_draws"),
             positive=("learning_rate", "advantage_clip"),
             below_one=("beta1", "beta2", "baseline_decay"),
         )
@@ -65,7 +69,9 @@ class ReinforceConfig:
 PRESETS = {
     "fast": ReinforceConfig(),
     # 3e-4 per 256 images of a batch of 4096; the reward is used as it is.
-    "paper": ReinforceConfig(learning_rate=4.8e-3, batch_size=32, normalise_reward=False, advantage_clip=1.0),
+    "paper": ReinforceConfig(
+        learning_rate=4.8e-3, batch_size=32, entropy_weight=0.0, normalise_reward=False, advantage_clip=1.0, num_draws=1
+    ),
 }
 """Named configurations."""
 
@@ -96,12 +102,22 @@ class ReinforceController:
         self._num_updates = 0
         self._estimator = AdvantageEstimator(config.baseline_decay, config.normalise_reward, config.advantage_clip)
         self._batch: list[Told] = []
+        self._known: set[Candidate] = set()  # everything asked
 
     def ask(self) -> Suggestion:
-        """A draw from the policy as it is now; repeats are possible, and become the rule as the policy settles."""
+        """A draw from the policy as it is now.
+
+        It is the first of `num_draws` draws that was not suggested before; where there is none, because the policy has
+        settled, a neighbour of the last that was not. A single draw is taken as it is.
+        """
         # argmax(logits + Gumbel noise) is a draw from the softmax.
-        noise = self._rng.gumbel(size=self._logits.shape)
-        return self._ledger.ask((self._logits + noise).argmax(axis=1).tolist())
+        noise = self._rng.gumbel(size=(self.config.num_draws, *self._logits.shape))
+        candidates = [tuple(draw) for draw in (self._logits + noise).argmax(axis=2).tolist()]
+        candidate = first_unknown(candidates, self._known)
+        if len(candidates) > 1:
+            candidate = unknown_near(candidate, self._ledger.num_options, self._known, self._rng)
+        self._known.add(candidate)
+        return self._ledger.ask(candidate)
 
     def tell(self, suggestion: Suggestion, outcome: Outcome) -> None:
         """Enter an outcome, and learn every batch that it completes.

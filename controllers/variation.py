@@ -29,21 +29,28 @@ def mutated(parent: Candidate, num_options: Sequence[int], rng: np.random.Genera
     return (*parent[:t], other + (other >= parent[t]), *parent[t + 1 :])
 
 
+def first_unknown(candidates: Sequence[Candidate], known: Container[Candidate]) -> Candidate:
+    """The first of `candidates` that is not in `known`; the last where all of them are."""
+    return next((candidate for candidate in candidates if candidate not in known), candidates[-1])
+
+
 def unknown_near(
     candidate: Candidate, num_options: Sequence[int], known: Container[Candidate], rng: np.random.Generator
 ) -> Candidate:
     """`candidate` if it is not in `known`, or else one near it that is not.
 
-    Tries all candidates that differ in one decision, in random order, and where all of them are known goes on from one
-    of them. It gives up after some steps: a known candidate is returned where nothing else seems to be left.
+    Tries all candidates that differ in one decision, a random decision after the other, and where all of them are known
+    goes on from one of them. It gives up after some steps and returns `candidate`, where nothing else seems to be left.
+    Where only `candidate` is known, this is `mutated`.
     """
     if candidate not in known:
         return candidate
+    start = candidate
     for _ in range(_MAX_STEPS):
         for t in rng.permutation(len(num_options)).tolist():
             for option in rng.permutation(num_options[t]).tolist():
-                near = (*candidate[:t], option, *candidate[t + 1 :])
+                near = (*start[:t], option, *start[t + 1 :])
                 if near not in known:
                     return near
-        candidate = mutated(candidate, num_options, rng)
+        start = mutated(start, num_options, rng)
     return candidate

@@ -19,16 +19,13 @@ from search_spaces.choice import Choice
 
 IMPLEMENTATIONS: dict[str, tuple[str, dict[str, object]]] = {
     "random": ("random", {}),
-    "ppo": ("ppo", {"batch_size": 4, "hidden_size": 8, "learning_rate": 0.05}),
+    "ppo": ("ppo", {"batch_size": 4, "learning_rate": 0.05}),
+    "ppo-rnn": ("ppo", {"preset": "rnn", "hidden_size": 8, "learning_rate": 0.05}),
     "ppo-paper": ("ppo", {"preset": "paper", "hidden_size": 8}),
     "reinforce": ("reinforce", {"learning_rate": 0.3}),
-    "reinforce-paper": ("reinforce", {"preset": "paper"}),
-    "evolution": ("evolution", {"population_size": 8, "tournament_size": 3}),
-    "evolution-paper": ("evolution", {"preset": "paper"}),
-    "nsga2": ("nsga2", {"population_size": 8}),
-    "nsga2-paper": ("nsga2", {"preset": "paper"}),
+    "evolution": ("evolution", {"population_size": 8, "tournament_size": 3, "num_initial": 6}),
+    "nsga2": ("nsga2", {"population_size": 8, "num_initial": 6}),
     "optuna-tpe": ("optuna", {}),
-    "optuna-tpe-joint": ("optuna", {"multivariate": True, "group": True, "constant_liar": True}),
     "optuna-nsga2": ("optuna", {"sampler": "NSGAIISampler", "population_size": 8}),
     "tune-optuna": ("tune", {"searcher": "ray.tune.search.optuna.OptunaSearch"}),
 }

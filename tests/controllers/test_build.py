@@ -36,7 +36,7 @@ def test_options_replace_the_constants_of_the_preset() -> None:
         ),
         ("random", {"preset": "fast"}, r"no options \['preset'\]; allowed: \[\]"),
         ("ppo", {"lr": 1.0}, r"no options \['lr'\]; allowed: \['preset', 'hidden_size', .*'learning_rate'"),
-        ("ppo", {"preset": "slow"}, r"unknown ppo preset 'slow'; allowed: \['fast', 'paper'\]"),
+        ("ppo", {"preset": "slow"}, r"unknown ppo preset 'slow'; allowed: \['fast', 'rnn', 'paper'\]"),
         ("ppo", {"batch_size": 0}, "batch_size=0"),
         ("ppo", {"batch_size": 2.5}, r"batch_size=2\.5"),
         ("ppo", {"learning_rate": "1e-3"}, "learning_rate='1e-3'"),

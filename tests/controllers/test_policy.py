@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from controllers.policy import AutoregressivePolicy
+from controllers.policy import AutoregressivePolicy, IndependentPolicy
 
 NUM_OPTIONS = (3, 1, 2, 5)
 
@@ -24,11 +24,32 @@ def test_entropy_of_a_policy_with_zero_weights_is_log_k() -> None:
     assert log_probs[0].tolist() == pytest.approx([-x for x in expected])
 
 
-def test_log_probs_of_a_draw_are_those_of_scoring_it() -> None:
-    p, rng = policy(2.0), np.random.default_rng(1)
-    for _ in range(20):
-        taken, log_probs = p.sample(rng)
-        assert p(torch.tensor([taken]))[0][0].tolist() == pytest.approx(log_probs.tolist(), abs=1e-12)
+def test_independent_decisions_are_an_rnn_without_weights() -> None:
+    taken = torch.tensor([[2, 0, 1, 4], [0, 0, 0, 0]])
+    zero, independent = policy(0.0), IndependentPolicy(NUM_OPTIONS)
+    for _ in range(3):
+        for p in (zero, independent):
+            log_probs, _ = p(taken)
+            p.zero_grad()
+            (log_probs * torch.tensor([[1.0], [-0.5]])).sum().backward()
+            with torch.no_grad():
+                for weight in p.parameters():
+                    weight += 0.3 * weight.grad
+        assert torch.allclose(zero.bias, independent.bias, atol=1e-12)
+        assert all(float(w.detach().abs().max()) == 0 for name, w in zero.named_parameters() if name != "bias")
+        assert torch.allclose(zero(taken)[0], independent(taken)[0], atol=1e-12)
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    assert torch.equal(zero.sample(one, 50), independent.sample(other, 50))
+    assert float(independent(taken)[0].detach().exp()[0, 0]) > 0.5  # that is, something was learnt
+
+
+@pytest.mark.parametrize("p", [policy(2.0), IndependentPolicy(NUM_OPTIONS)])
+def test_draws_consume_the_same_numbers_alone_and_together(p: AutoregressivePolicy | IndependentPolicy) -> None:
+    together, alone = np.random.default_rng(1), np.random.default_rng(1)
+    drawn = p.sample(together, 20)
+    assert (drawn.shape, drawn.dtype) == ((20, 4), torch.int64)
+    assert torch.equal(drawn, torch.cat([p.sample(alone, 1) for _ in range(20)]))
+    assert together.random() == alone.random()
 
 
 def test_probabilities_of_all_candidates_sum_to_one() -> None:
@@ -54,7 +75,7 @@ def test_draws_follow_the_probabilities() -> None:
     p, rng = policy(3.0, (2, 3)), np.random.default_rng(2)
     everything = list(itertools.product(range(2), range(3)))
     expected = p(torch.tensor(everything))[0].sum(dim=1).exp().tolist()
-    drawn = [tuple(p.sample(rng)[0]) for _ in range(2000)]
+    drawn = [tuple(draw) for draw in p.sample(rng, 2000).tolist()]
     for candidate, probability in zip(everything, expected, strict=True):
         five_sigma = 5 * math.sqrt(2000 * probability * (1 - probability))  # fails falsely with odds of about 3e-6
         assert drawn.count(candidate) == pytest.approx(2000 * probability, abs=five_sigma)
@@ -66,7 +87,7 @@ def test_global_random_state_is_neither_read_nor_set() -> None:
 
     before = states()
     p = policy(0.1)
-    p.sample(np.random.default_rng(0))
+    p.sample(np.random.default_rng(0), 1)
     assert states() == before
     torch.manual_seed(99)
     assert torch.equal(policy(0.1).lstm.weight_hh_l0, p.lstm.weight_hh_l0)
