@@ -66,7 +66,7 @@ def _results(numbers: list[int], options: Options, fresh: bool) -> tuple[list[Re
     checks = [check for claim in known.chosen(numbers) for check in known.checks[claim.number]]
     measures = any(check.kind == "latency" and not options.lacking(check) for check in checks)
     with _progress() as say, _meter(measures, fresh) as meter:
-        lab = Lab(meter, on_measuring=lambda what: say(f"measuring {what}"))
+        lab = Lab(meter, say=say)
         results = []
         for result in examine(known, numbers, lab, options):
             results.append(result)

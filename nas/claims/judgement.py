@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 from nas.claims.claim import Verdict
-
-Interval = tuple[float, float]
-"""Low and high end."""
+from nas.claims.interval import Interval
 
 TOLERANCE = 0.1
 """How far a ratio may lie from the published one and still be of its size: another processor makes a large difference."""

@@ -76,15 +76,15 @@ class Lab:
     Args:
         meter: measures, remembering or not; None where nothing will be measured.
         seed: of everything drawn.
-        on_measuring: told what is about to be measured.
+        say: told what is about to be measured or trained.
     """
 
     def __init__(
-        self, meter: Meter | None = None, *, seed: int = 0, on_measuring: Callable[[str], None] = lambda _: None
+        self, meter: Meter | None = None, *, seed: int = 0, say: Callable[[str], None] = lambda _: None
     ) -> None:
         self._meter = meter
         self._seed = seed
-        self._on_measuring = on_measuring
+        self.say = say
 
     @property
     def meter(self) -> Meter:
@@ -158,7 +158,7 @@ class Lab:
         from latency.meter import GRADES
 
         names = [each for each in (candidate, reference) if isinstance(each, str)]
-        self._on_measuring(what or " against ".join(names))
+        self.say(f"measuring {what or ' against '.join(names)}")
         first, second = (each if isinstance(each, bytes) else self.model(each) for each in (candidate, reference))
         for attempt in range(_MAX_ATTEMPTS):  # a bad moment of the machine may be over
             measured = self._measured(first, second, GRADES[grade], attempt)
@@ -185,5 +185,5 @@ class Lab:
         from latency.kernel_profile import kernels
 
         model = subject if isinstance(subject, bytes) else self.model(subject)
-        self._on_measuring(f"profile of {subject}" if isinstance(subject, str) else "profile")
+        self.say(f"profile of {subject}" if isinstance(subject, str) else "profile")
         return kernels(model, self.meter.trace(model))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nas.claims.claim import Finding, check, gravest
+from nas.claims.interval import MeanDifference
 from nas.claims.judgement import around, judged
 from nas.claims.lab import Lab
-from nas.claims.paired import MeanDifference
 from search_spaces.edits import with_activation
 from search_spaces.graph import Add, Conv, Graph, Linear, Op
 from search_spaces.values import Activation

@@ -81,11 +81,12 @@ def _intro(results: Sequence[Result], setting: Setting) -> str:
 Each claim is one that notes on the papers make, with the figure that was published, and what this program finds: by
 *analysis* (counting the op graph, closed forms), by *simulation*, by measured *latency* ratio on this device, or by
 short paired *training*. A latency is always a ratio of two networks measured in turns; its 95 % interval stands in
-parentheses. Milliseconds of a phone do not carry over to another processor, signs and rough ratios may.
+parentheses. Milliseconds of a phone do not carry over to another processor, signs and rough ratios may. Trainings are of
+small networks on the digits of scikit-learn, and test directions.
 
 | verdict | means |
 | --- | --- |
-| holds | found as published, within its rounding |
+| holds | found as published: counts within their rounding, a ratio's interval within 10 % and half to twice as far from 1 |
 | holds in direction | the sign is as published, the size is not |
 | not separated | the interval of what was measured holds both the claim and its opposite |
 | fails here | published, but this program or device finds something else: a finding, with its reason below |

@@ -34,10 +34,10 @@ def test_every_check_draws_the_same_numbers() -> None:
 
 def test_ratio_measures_both_networks_and_tells_which() -> None:
     meter, told = FakeMeter([(0.8, "ok")]), []
-    ratio = Lab(meter, on_measuring=told.append).ratio(SMALL, "mobilenet_v1@0.25/32", what="small ones")
+    ratio = Lab(meter, say=told.append).ratio(SMALL, "mobilenet_v1@0.25/32", what="small ones")
     assert (ratio.value, ratio.below_one, ratio.above_one) == (0.8, True, False)
     assert str(ratio) == "0.800 (0.792 to 0.808)"
-    assert told == ["small ones"]
+    assert told == ["measuring small ones"]
     ((candidate, reference),) = meter.pairs
     assert candidate == Lab().model(SMALL)
     assert reference == Lab().model("mobilenet_v1@0.25/32")
