@@ -247,6 +247,8 @@ def _finish(run: TrainRun, module: GraphModule, dataset: Dataset) -> dict[str, A
         "macs": counts.macs,
         "epochs": config.recipe.epochs,
         "training_s": round(run.training_s, 3),
+        "teacher": config.teacher.source if config.teacher else None,
+        "teacher_accuracy": run.teacher_accuracy,
         "num_test": len(test),
         "num_correct": correct,
         "accuracy": correct / len(test),

@@ -178,6 +178,8 @@ def _carry_on(folder: Path, dataset: Dataset, console: Console, as_json: bool) -
     if as_json:
         print_json(final)
         return
+    if final["teacher_accuracy"] is not None:
+        _say(console, "teacher", f"{final['teacher']}: {final['teacher_accuracy']:.1%} of the same images right")
     low, high = final["accuracy_interval"]
     figures = f"{final['accuracy']:.1%} of {final['num_test']:,} images right (95 % interval {low:.1%} to {high:.1%})"
     _say(console, "test", f"{figures}, after {final['training_s']:.0f} s of training")

@@ -122,6 +122,12 @@ class TrainRun:
         return dict(json.loads(path.read_text())) if path.is_file() else None
 
     @property
+    def teacher_accuracy(self) -> float | None:
+        """Of a teacher that was trained here, on the test split, in [0, 1]; None for any other."""
+        path = self.folder / TEACHER / "final.json"
+        return float(json.loads(path.read_text())["accuracy"]) if path.is_file() else None
+
+    @property
     def training_s(self) -> float:
         """Wall seconds of all epochs."""
         return float(sum(record["seconds"] for record in self._epochs.records))

@@ -256,7 +256,11 @@ def test_teachers(run, trained):
     """One that is trained first, and the same one trained already, make the same student; without one it is another."""
     first = trained("first", "--teacher", TEACHER, "--distill-weight", "0.8", "--temperature", "2")
     assert read_train_config(first).teacher.weight == 0.8
-    assert json.loads((first / "teacher/final.json").read_text())["arch"] == TEACHER
+    theirs = json.loads((first / "teacher/final.json").read_text())
+    ours = json.loads((first / "final.json").read_text())
+    assert theirs["arch"] == TEACHER
+    assert (ours["teacher"], ours["teacher_accuracy"]) == (TEACHER, theirs["accuracy"])
+    assert (theirs["teacher"], theirs["teacher_accuracy"]) == (None, None)
     trained("teacher", arch=TEACHER)
     assert weights(Path("teacher")) == weights(first / "teacher")
     common = ["--distill-weight", "0.8", "--temperature", "2", "--teacher"]
