@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from nas.claims.figures import listed, percent
 from nas.claims.lab import Lab
 from search_spaces.count import num_elements
 from search_spaces.edits import with_activation
-from search_spaces.graph import Conv, Graph
+from search_spaces.graph import Add, Conv, Graph, Linear, Op
+from search_spaces.values import Activation
 
 _PAPER = "arXiv 1905.02244v5"
 _POINTS = (-4.0, -3.0, -1.5, 0.0, 3.0, 4.0)
@@ -45,6 +47,20 @@ def hard_formulas(_: Lab) -> Finding:
     )
     right = apart < 1e-12 and np.allclose(values, [0, 0, -0.375, 0, 3, 4], atol=1e-12)
     return Finding(found, verdict_of(right))
+
+
+_SOFT: dict[Activation, Activation] = {"hswish": "swish", "hsigmoid": "sigmoid"}
+
+
+def softened(graph: Graph) -> Graph:
+    """The same operations with swish and sigmoid in place of their hard versions."""
+
+    def soft(op: Op) -> Op:
+        if isinstance(op, Conv | Add | Linear) and op.activation in _SOFT:
+            return replace(op, activation=_SOFT[op.activation])
+        return op
+
+    return replace(graph, ops=tuple(map(soft, graph.ops)))
 
 
 HARD_ACCURACY = Claim(

@@ -3,64 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nas.claims.claim import Finding, check, gravest
+from nas.claims.int8_error import int8_error
 from nas.claims.interval import MeanDifference
 from nas.claims.judgement import around, judged
 from nas.claims.lab import Lab
+from nas.claims.mobilenet_v3_activations import softened
 from search_spaces.edits import with_activation
-from search_spaces.graph import Add, Conv, Graph, Linear, Op
-from search_spaces.values import Activation
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
 _LARGE = "mobilenet_v3_large"
-_SOFT: dict[Activation, Activation] = {"hswish": "swish", "hsigmoid": "sigmoid"}
-
-
-def softened(graph: Graph) -> Graph:
-    """The same operations with swish and sigmoid in place of their hard versions."""
-
-    def soft(op: Op) -> Op:
-        if isinstance(op, Conv | Add | Linear) and op.activation in _SOFT:
-            return replace(op, activation=_SOFT[op.activation])
-        return op
-
-    return replace(graph, ops=tuple(map(soft, graph.ops)))
-
-
 _SMALL = "mobilenet_v3_small"
 _QUANTISED_SIDE = 96  # pixels
-_NUM_WEIGHTS, _NUM_IMAGES = 8, 8
-
-
-def int8_error(graph: Graph, seed: int) -> float:
-    """Relative error of the int8 network's logits, with random weights, on images other than those of calibration."""
-    from latency.int8 import quantize
-    from search_spaces.onnx_model import emit_onnx, seeded_weights
-
-    rng = np.random.default_rng(seed)
-    images = [rng.standard_normal((1, *graph.input_shape), dtype=np.float32) for _ in range(2 * _NUM_IMAGES)]
-    network = emit_onnx(graph, seeded_weights(seed))
-    exact, rounded = (
-        _logits(model, images[_NUM_IMAGES:]) for model in (network, quantize(network, images[:_NUM_IMAGES]))
-    )
-    return float(np.linalg.norm(rounded - exact) / np.linalg.norm(exact))
-
-
-def _logits(model: bytes, images: Sequence[np.ndarray]) -> np.ndarray:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return np.stack([session.run(None, {"input": image})[0] for image in images])
+_NUM_WEIGHTS = 8
 
 
 @check(27, "latency")
@@ -83,10 +45,10 @@ def error_of_int8(lab: Lab) -> Finding:
         f"in int8 the hard network takes {time} of the soft one's time"
     )
     operators = [Counter(kernel.op_type for kernel in lab.kernels(model)) for model in in_int8]
-    why = (
-        f"The runtime has an int8 kernel for Sigmoid, a table of 256 exact values, run {operators[1]['QLinearSigmoid']} "
-        f"times: there is no approximation to avoid. It has none for the hard functions: {operators[0]['HardSigmoid']} "
-        f"HardSigmoid run in float32, between {operators[0]['DequantizeLinear']} conversions from int8."
+    why = (  # the table: onnxruntime, `qlinear_activations.cc`
+        f"The runtime executes {operators[1]['QLinearSigmoid']} sigmoids of the soft network in int8, each a table of 256 "
+        f"exact values, so that there is no approximation to avoid; and {operators[0]['HardSigmoid']} hard ones in float32, "
+        f"between {operators[0]['DequantizeLinear']} conversions from int8."
     )
     verdict = judged((float(low), float(high)), (0.0, 1.0))
     return Finding(found, verdict, "" if verdict == "holds" else why)
@@ -107,7 +69,10 @@ def order_of_placements(lab: Lab) -> Finding:
         optimised, plain = (now / then for now, then in zip(_TABLE_5[name], _TABLE_5[before], strict=True))
         ratios.append(f"{name} over {before} {ratio} ({optimised:.3f} printed, {plain:.3f} unoptimised)")
         verdicts.append(judged(ratio.interval, (optimised, plain)))
-    return Finding(f"times of h-swish from N channels on: {', '.join(ratios)}", gravest(verdicts))
+    verdict = gravest(verdicts)
+    fused = _num_fused(lab, lab.model(networks["@16"]))
+    why = "" if verdict == "holds" else f"The runtime executes {fused} HardSwish of @16 inside convolutions."
+    return Finding(f"times of h-swish from N channels on: {', '.join(ratios)}", verdict, why)
 
 
 Form = Literal["relu", "hard sigmoid and mul", "four operators"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from nas.claims.claim import Finding, check
-from nas.claims.figures import percent
 from nas.claims.judgement import around, judged
-from nas.claims.kernel_time import op_times_us, time_share
+from nas.claims.kernel_time import unless_it_holds
 from nas.claims.lab import Lab
 
 _CPU_MS = 167, 164  # SE-ResNet-50 and ResNet-50: arXiv 1709.01507, section 4
@@ -17,8 +16,6 @@ def time_of_se_resnet(lab: Lab) -> Finding:
     published = _CPU_MS[0] / _CPU_MS[1]
     ratio = lab.ratio("se_resnet50", "resnet50")
     found = f"SE-ResNet-50 takes {ratio} of ResNet-50's time ({published:.3f} printed)"
-    why = ""
-    if ratio.above_one:
-        share = time_share(".se.", op_times_us(lab.kernels("se_resnet50")))
-        why = f"SE is {percent(share)} of the time under profiling: pooling, two layers at one position, scaling."
-    return Finding(found, judged(ratio.interval, around(published)), why)
+    verdict = judged(ratio.interval, around(published))
+    why = unless_it_holds(verdict, lab, {"SE-ResNet-50": "se_resnet50", "ResNet-50": "resnet50"})
+    return Finding(found, verdict, why)

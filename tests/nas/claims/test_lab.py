@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from nas.claims.lab import Lab
 from nas.errors import UserError
 from nas.measurement_cache import CachedMeter
+from search_spaces.arch import BlockSpec
 from search_spaces.arch_string import parse_arch
+from search_spaces.lower import lower_block
+from search_spaces.onnx_model import check_model
 from search_spaces.zoo import ZOO
+from tests.latency.synthetic_runtime import SyntheticMeter, true_us
 from tests.nas.claims.fake_meter import FakeMeter
 
 SMALL, OTHER = (parse_arch(f"stem_k3_s22_o8 r1_k3_s11_e{ratio}_i8_o8 head_o16") for ratio in (1, 3))
@@ -56,9 +61,29 @@ def test_and_given_as_it_is_in_the_end() -> None:
     assert (ratio.status, ratio.above_one, len(meter.seeds)) == ("unstable", True, 3)
 
 
-def test_a_network_that_cannot_be_run_is_an_error() -> None:
+@pytest.mark.parametrize("grade", ["search", "final"])
+def test_a_network_that_cannot_be_run_is_an_error(grade: Literal["search", "final"]) -> None:
+    meter = FakeMeter([(1.0, "failed")])
     with pytest.raises(UserError, match=r"^layer x cannot be measured: no such operator$"):
-        Lab(FakeMeter([(1.0, "failed")])).ratio(SMALL, OTHER, what="layer x")
+        Lab(meter).ratio(SMALL, OTHER, what="layer x", grade=grade)
+    assert meter.seeds == [0]
+
+
+def test_a_final_ratio_pools_processes() -> None:
+    once, often = (Lab(SyntheticMeter(noise=0.005)).ratio(SMALL, OTHER, grade=grade) for grade in ("search", "final"))
+    meter = SyntheticMeter()
+    exact = Lab(meter).ratio(SMALL, OTHER, grade="final")
+    assert meter.num_measured == 5
+    assert exact.value == pytest.approx(true_us(Lab().model(SMALL)) / true_us(Lab().model(OTHER)))
+    for ratio in (once, often):
+        assert ratio.interval[0] < exact.value < ratio.interval[1]
+    assert often.interval[1] / often.interval[0] < once.interval[1] / once.interval[0]
+
+
+def test_layers_alone_can_be_measured() -> None:
+    layer = lower_block(BlockSpec(3, 1, 8, 8), (8, 16, 16), 1)
+    check_model(Lab().model(layer))
+    assert Lab(SyntheticMeter()).ratio(layer, layer).value == pytest.approx(1)
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:

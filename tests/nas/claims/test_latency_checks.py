@@ -15,8 +15,10 @@ from latency.int8 import seeded_images
 from latency.kernel_profile import Kernel
 from nas.claims.claim import Check, Finding
 from nas.claims.inception_latency import factorised
+from nas.claims.int8_error import int8_error, logits
 from nas.claims.lab import Lab, Ratio, Subject
 from nas.claims.mobilenet_v1_latency import equal_width_layers
+from nas.claims.mobilenet_v3_activations import softened
 from nas.claims.mobilenet_v3_latency import last_stages, narrow_squeeze
 from nas.claims.registry import registry
 from search_spaces.arch_string import parse_arch
@@ -68,11 +70,14 @@ def test_as_published_it_holds(number: int) -> None:
 def test_far_larger_it_holds_in_direction(number: int) -> None:
     found = examined(number, FakeLab([ratio**5 for ratio in HOLD_AT[number]]))
     assert found.verdict == "holds in direction"
+    assert found.why
 
 
 @pytest.mark.parametrize("number", HOLD_AT)
 def test_the_other_way_round_it_fails(number: int) -> None:
-    assert examined(number, FakeLab([1 / ratio for ratio in HOLD_AT[number]])).verdict == "fails here"
+    found = examined(number, FakeLab([1 / ratio for ratio in HOLD_AT[number]]))
+    assert found.verdict == "fails here"
+    assert found.why
 
 
 @pytest.mark.parametrize("number", HOLD_AT)
@@ -182,7 +187,7 @@ def test_one_type_everywhere_keeps_widths_and_depth() -> None:
 
 
 def outputs(model: bytes, image: np.ndarray) -> np.ndarray:
-    return activations._logits(model, [image])[0]
+    return logits(model, [image])[0]
 
 
 def test_forms_of_hard_swish_compute_the_same() -> None:
@@ -201,7 +206,7 @@ def test_forms_of_hard_swish_compute_the_same() -> None:
 
 def test_softened_networks_have_no_hard_functions_and_the_same_weights() -> None:
     hard = lower(SMALL, 32, 5)
-    soft = activations.softened(hard)
+    soft = softened(hard)
     assert {"swish", "sigmoid"} <= {op.activation for op in soft.ops if isinstance(op, Conv)}
     assert not {"hswish", "hsigmoid"} & {op.activation for op in soft.ops if isinstance(op, Conv)}
     assert count(soft) == count(hard)
@@ -209,7 +214,7 @@ def test_softened_networks_have_no_hard_functions_and_the_same_weights() -> None
 
 def test_int8_error_is_small_and_a_function_of_the_seed() -> None:
     graph = lower(SMALL, 32, 5)
-    errors = [activations.int8_error(graph, seed) for seed in (0, 0, 1)]
+    errors = [int8_error(graph, seed) for seed in (0, 0, 1)]
     assert errors[0] == errors[1] != errors[2]
     assert all(1e-4 < error < 0.5 for error in errors)
 
@@ -239,15 +244,14 @@ def test_images_for_int8_are_of_the_networks_size() -> None:
 
 
 def measured(macs: int, value: float) -> mnasnet.Measured:
-    return mnasnet.Measured(macs, Ratio(value, (0.99 * value, 1.01 * value), "ok"))
+    return mnasnet.Measured(SMALL, macs, Ratio(value, (0.99 * value, 1.01 * value), "ok"))
 
 
-def test_widest_gap_is_among_networks_of_equal_macs() -> None:
+def test_the_most_unlike_are_networks_of_equal_macs() -> None:
     networks = [measured(1000, 1.0), measured(1005, 1.4), measured(2000, 5.0), measured(1004, 1.1)]
-    gap, certain = mnasnet.widest_gap(networks)
-    assert gap == pytest.approx(1.4)
-    assert certain == pytest.approx(1.4 * 0.99 / 1.01)
-    assert mnasnet.widest_gap(networks[:1]) == (1.0, 1.0)
+    slow, fast = mnasnet.most_unlike(networks)
+    assert (slow.ratio.value, fast.ratio.value) == (1.4, 1.0)
+    assert mnasnet.certain_gap(slow, fast) == pytest.approx(1.4 * 0.99 / 1.01)
 
 
 @pytest.mark.parametrize(("spread", "verdict"), [(0.001, "not separated"), (0.1, "holds in direction"), (0.5, "holds")])

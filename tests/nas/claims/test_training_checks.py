@@ -78,6 +78,7 @@ def test_verdicts(
     scores(number, gain, spread)
     found = examined(number)
     assert found.verdict == verdict
+    assert bool(found.why) == (verdict != "holds")
     assert f"{gain:+.2f} (" in found.found
     assert f"{digits.NUM_SEEDS} pairs" in found.found
 
