@@ -70,13 +70,21 @@ def controllers_command(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=log) as progress:
         task = progress.add_task("runs", total=len(contestants) * seeds)
+
+        def finished(label: str, number: int) -> None:
+            progress.advance(task, number)
+            if not log.is_terminal:  # a file gets lines, for a bar would show only in the end
+                log.print(
+                    f"{label}: {number} seeds done, {progress.tasks[0].remaining:.0f} runs to go", highlight=False
+                )
+
         runs = race(
             problem,
             contestants,
             seeds,
             samples,
             processes or len(available_cores()) or 1,
-            lambda _, number: progress.advance(task, number),
+            finished,
         )
     result = Result(problem, contestants, runs)
     if html is not None:
