@@ -177,7 +177,7 @@ def test_measuring_prints_json_and_nothing_else():
     [
         (
             ["--config", "nope.yaml"],
-            "recipe 'nope.yaml': no such file, and none of the shipped ones: mnas_large.yaml, ",
+            "recipe 'nope.yaml': no such file, and none of the shipped ones: accel_nasbench.yaml, mnas_large.yaml, ",
         ),
         (["--set", "trials=0"], "trials = 0: input should be greater than or equal to 1"),
         (["--set", "trials=many"], "trials = 'many': input should be a valid integer"),
