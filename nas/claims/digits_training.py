@@ -80,8 +80,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@functools.lru_cache(maxsize=2 * NUM_SEEDS)  # two claims look at the same networks
-def trained(graph: Graph, seed: int, initialise: Initialise = as_built) -> GraphModule:
+@functools.lru_cache(maxsize=2 * NUM_SEEDS)  # three claims look at the same networks
+def trained(graph: Graph, seed: int, initialise: Initialise) -> GraphModule:
     """`graph` after training on the images of `seed`, which also draws weights and order.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.claims.claim import Finding, check
-from nas.claims.digits_training import ANY_GAIN, NUM_SEEDS, accuracy, gain, images, small, trained
+from nas.claims.digits_training import ANY_GAIN, NUM_SEEDS, accuracy, as_built, gain, images, small, trained
 from nas.claims.int8_error import logits
 from nas.claims.interval import Interval, MeanDifference
 from nas.claims.judgement import judged
@@ -132,7 +132,7 @@ def accuracy_in_int8(lab: Lab) -> Finding:
     losses = []
     for seed in range(lab.seed, lab.seed + NUM_SEEDS):
         lab.say(f"int8 of hard and soft functions, pair {seed - lab.seed + 1} of {NUM_SEEDS}")
-        losses.append([int8_loss(trained(graph, seed), seed) for graph in (network, softened(network))])
+        losses.append([int8_loss(trained(graph, seed, as_built), seed) for graph in (network, softened(network))])
     hard, soft = np.mean(losses, axis=0)
     difference = MeanDifference.of([after - before for before, after in losses])
     what = f"int8 costs {hard:.2f} points with hard, {soft:.2f} with soft functions: a difference of"

@@ -111,6 +111,22 @@ def test_both_kinds_of_bottlenecks_start_alike(variant: Callable[[Graph], Graph]
     assert all(bool((gamma == 1).all()) for gamma in gammas)
 
 
+def test_claims_about_the_same_network_train_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits.trained.cache_clear()
+    made: list[tuple[Graph, int]] = []
+
+    def train(module: object, data: object, recipe: object, seed: int) -> list[object]:
+        made.append((module.graph, seed))  # type: ignore[attr-defined]
+        return []
+
+    monkeypatch.setattr("nas.training.train", train)
+    monkeypatch.setattr(mobilenet, "int8_loss", lambda module, seed: float(seed))
+    for number in (17, 26, 27):
+        examined(number)
+    assert len(made) == len(set(made)) == 3 * digits.NUM_SEEDS  # with SE, without, soft
+    digits.trained.cache_clear()
+
+
 def test_images_of_a_seed() -> None:
     training, held_out = digits.images(3)
     again, _ = digits.images(3)
@@ -126,11 +142,11 @@ def test_images_of_a_seed() -> None:
 def test_a_training_learns_and_is_a_function_of_network_and_seed() -> None:
     digits.trained.cache_clear()
     threads = torch.get_num_threads()
-    module = digits.trained(TINY, 0)
+    module = digits.trained(TINY, 0, digits.as_built)
     assert digits.accuracy(module, 0) > 85
-    assert digits.trained(TINY, 0) is module  # remembered
+    assert digits.trained(TINY, 0, digits.as_built) is module  # remembered
     digits.trained.cache_clear()
-    again = digits.trained(TINY, 0)
+    again = digits.trained(TINY, 0, digits.as_built)
     assert all(torch.equal(a, b) for a, b in zip(module.parameters(), again.parameters(), strict=True))
     assert torch.get_num_threads() == threads
     assert abs(mobilenet.int8_loss(module, 0)) < 5
@@ -144,7 +160,7 @@ def test_accuracy_in_int8(hard: float, soft: float, verdict: str, monkeypatch: p
         is_soft = not FIRST[26](graph)
         return (soft if is_soft else hard) + 0.1 * float(np.sin(seed + is_soft))
 
-    monkeypatch.setattr(mobilenet, "trained", lambda graph, seed: graph)
+    monkeypatch.setattr(mobilenet, "trained", lambda graph, seed, initialise: graph)
     monkeypatch.setattr(mobilenet, "int8_loss", loss)
     assert examined(27).verdict == verdict
 
