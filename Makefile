@@ -17,8 +17,13 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 search: install
 	$(BIN)/nas search --config mnas_large.yaml
 
+# Tests of what times things want the machine for themselves; the others share its cores.
+QUIET := tests/latency tests/nas/devices tests/nas/test_device_actor.py tests/nas/test_latency_cli.py \
+	tests/nas/test_latency_table_cli.py tests/nas/test_zoo_cli.py tests/nas/test_cli.py
+
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(addprefix --ignore=,$(QUIET))
+	$(BIN)/python -m pytest -m "not slow" $(QUIET)
 
 test-all: install
 	$(BIN)/python -m pytest
