@@ -30,6 +30,7 @@ from nas.trained import find_trained
 from nas.training import (
     DivergedError,
     ImageSet,
+    LossGradients,
     Training,
     num_correct,
     own_randomness,
@@ -205,7 +206,8 @@ def _train(
 ) -> None:
     """All epochs that are left, each followed by a line of the journal and a checkpoint."""
     recipe, seed = run.config.recipe, run.config.seed
-    training = Training(module, images, recipe, seed, distillation=distillation)
+    gradients = LossGradients(module, recipe.label_smoothing, distillation)
+    training = Training(module, images, recipe, seed, gradients)
     if run.checkpoint.is_file():
         read_checkpoint(run.checkpoint, training)
     run.begin_after(training.num_epochs)

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -88,9 +89,47 @@ def _augment(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator)
     return picked.permute(0, 3, 1, 2)
 
 
-def _autocast(device: torch.device) -> torch.autocast:
-    # bf16 pays on CUDA devices; on CPUs it is slower than float32 for these networks
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Where bf16 pays, it is used: on CUDA devices. On CPUs it is slower than float32 for these networks."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+class Gradients(Protocol):
+    """What a training follows."""
+
+    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Add the gradients of one batch to the parameters'; gives its mean loss, detached.
+
+        Args:
+            images: normalised, N x 3 x H x W.
+            labels: N.
+            generator: for whatever is drawn, on the CPU; its state is part of the training's.
+        """
+        ...
+
+
+class LossGradients:
+    """The gradients of one network's `training_loss`.
+
+    Args:
+        module: whose parameters.
+        label_smoothing: in [0, 1).
+        distillation: a teacher, if there is one.
+    """
+
+    def __init__(
+        self, module: GraphModule, label_smoothing: float = 0.0, distillation: Distillation | None = None
+    ) -> None:
+        self._module = module
+        self._label_smoothing = label_smoothing
+        self._distillation = distillation
+
+    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """As `Gradients`; draws nothing."""
+        with mixed_precision(images.device):
+            loss = training_loss(self._module, images, labels, self._label_smoothing, self._distillation)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
 
 class Training:
@@ -101,11 +140,11 @@ class Training:
     is in `tensors`.
 
     Args:
-        module: trained in place; the losses of its auxiliary heads count with their weights.
+        module: trained in place.
         data: what to train on.
         recipe: how.
-        seed: of the order and the augmentation; dropout draws from torch's own generator.
-        distillation: a teacher, if there is one.
+        seed: of the order, the augmentation and what `gradients` draw; dropout draws from torch's own generator.
+        gradients: of a batch; by default those of `training_loss`, the losses of auxiliary heads included.
 
     Attributes:
         num_epochs: how many are done.
@@ -115,12 +154,11 @@ class Training:
 
     def __init__(
         self,
-        module: GraphModule,
+        module: nn.Module,
         data: ImageSet,
         recipe: TrainingRecipe,
         seed: int,
-        *,
-        distillation: Distillation | None = None,
+        gradients: Gradients | None = None,
     ) -> None:
         self.num_epochs = 0
         self.stepped: Callable[[], None] = lambda: None
@@ -129,7 +167,10 @@ class Training:
         self._module = module
         self._data = data
         self._recipe = recipe
-        self._distillation = distillation
+        if gradients is None:
+            assert isinstance(module, GraphModule), "what is no single network says how it gets its gradients"
+            gradients = LossGradients(module, recipe.label_smoothing)
+        self._gradients = gradients
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = make_optimizer(module, recipe)
         self._average = _WeightAverage(module, recipe.ema_decay) if recipe.ema_decay else None
@@ -169,18 +210,14 @@ class Training:
     def _step(self, batch: Tensor) -> Tensor:
         """One step on the images of these numbers; gives their mean loss."""
         images = self._data.normalised(_augment(self._data.images[batch], self._recipe, self._generator))
-        with _autocast(images.device):
-            loss = training_loss(
-                self._module, images, self._data.labels[batch], self._recipe.label_smoothing, self._distillation
-            )
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._gradients(images, self._data.labels[batch], self._generator)
         if self._recipe.clip_norm:
             nn.utils.clip_grad_norm_(self._module.parameters(), self._recipe.clip_norm)
         self._optimizer.step()
         if self._average:
             self._average.update()
-        return loss.detach()
+        return loss
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the training has become so far, by name; the tensors themselves, not copies."""
@@ -296,7 +333,7 @@ def num_correct(module: GraphModule, data: ImageSet) -> int:
     correct = 0
     for start in range(0, len(data), EVALUATION_BATCH):
         with training_step():
-            with _autocast(data.images.device):
+            with mixed_precision(data.images.device):
                 logits = module(data.normalised(data.images[start : start + EVALUATION_BATCH]))
             correct += int((logits.argmax(1) == data.labels[start : start + EVALUATION_BATCH]).sum())
     return correct

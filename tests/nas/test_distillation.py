@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from nas.distillation import Distillation
-from nas.training import ImageSet, Training
+from nas.training import ImageSet, LossGradients, Training
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
@@ -70,7 +70,8 @@ def test_the_teacher_stays_as_it_is(data):
     teacher.train()
     before = copy.deepcopy(teacher.state_dict())
     student = build(STUDENT)
-    training = Training(student, data, TrainingRecipe(epochs=2, batch_size=8), 0, distillation=Distillation(teacher))
+    gradients = LossGradients(student, distillation=Distillation(teacher))
+    training = Training(student, data, TrainingRecipe(epochs=2, batch_size=8), 0, gradients)
     training.next_epoch()
     training.next_epoch()
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
@@ -88,7 +89,8 @@ def test_the_student_learns_its_teacher_s_answers(data):
         answers = teacher(data.normalised(data.images)).argmax(1)
     student = build(STUDENT)
     recipe = TrainingRecipe(epochs=40, batch_size=8)
-    training = Training(student, data, recipe, 0, distillation=Distillation(teacher, weight=1.0, temperature=1.0))
+    gradients = LossGradients(student, distillation=Distillation(teacher, weight=1.0, temperature=1.0))
+    training = Training(student, data, recipe, 0, gradients)
     first = training.next_epoch().loss
     while training.num_epochs < recipe.epochs:
         last = training.next_epoch().loss
