@@ -77,15 +77,16 @@ def test_another_seed_gives_other_suggestions(build: Build) -> None:
     assert run(build(seed=1), 20) != run(build(seed=2), 20)  # equal by chance with odds below 1e-20
 
 
-@pytest.mark.parametrize("case", IMPLEMENTATIONS)
-def test_same_seed_gives_the_same_suggestions_in_another_process(case: str) -> None:
-    name, options = IMPLEMENTATIONS[case]
+@pytest.fixture(scope="module")
+def asked_in_another_process() -> dict[str, list[dict[str, object]]]:
+    """60 suggestions of each implementation; one process for all, for torch and Ray take seconds to import."""
     program = (
         "import importlib.util, json, sys\n"
         f"spec = importlib.util.spec_from_file_location('suite', {__file__!r})\n"
         "suite = importlib.util.module_from_spec(spec); sys.modules['suite'] = suite; spec.loader.exec_module(suite)\n"
-        f"controller = suite.build_controller({name!r}, suite.SPACE, 7, {options!r})\n"
-        "print(json.dumps(suite.run(controller, 60)))\n"
+        "build = lambda name, options: suite.build_controller(name, suite.SPACE, 7, options)\n"
+        "asked = {case: suite.run(build(*chosen), 60) for case, chosen in suite.IMPLEMENTATIONS.items()}\n"
+        "print(json.dumps(asked))\n"
     )
     environment = {
         **os.environ,
@@ -94,7 +95,16 @@ def test_same_seed_gives_the_same_suggestions_in_another_process(case: str) -> N
         "OMP_NUM_THREADS": "1",
     }
     there = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(there.stdout) == run(build_controller(name, SPACE, 7, options), 60)
+    asked: dict[str, list[dict[str, object]]] = json.loads(there.stdout)
+    return asked
+
+
+@pytest.mark.parametrize("case", IMPLEMENTATIONS)
+def test_same_seed_gives_the_same_suggestions_in_another_process(
+    case: str, asked_in_another_process: dict[str, list[dict[str, object]]]
+) -> None:
+    name, options = IMPLEMENTATIONS[case]
+    assert asked_in_another_process[case] == run(build_controller(name, SPACE, 7, options), 60)
 
 
 def test_replay_of_asks_and_tells_restores_the_controller(build: Build) -> None:
