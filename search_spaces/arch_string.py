@@ -73,6 +73,7 @@ _BLOCK = (
     token("noskip", "(noskip)", lambda _: {"skip": "none"}, "skip"),
     token("poolskip", "(poolskip)", lambda _: {"skip": "pool"}, "skip"),
     _ACTIVATION,
+    token("linear", "(linear)", lambda _: {"activation": "none"}, "activation"),
     _VALID,
 )
 _STEM = (integer("k", "kernel"), _STRIDE, integer("o", "channels"), _ACTIVATION, _VALID)
@@ -233,7 +234,7 @@ def _common_words(part: Any) -> list[str]:
         words.append(f"{_SQUEEZES[se.rule]}{_number(se.ratio)}")
     words += {"identity": [], "none": ["noskip"], "pool": ["poolskip"]}[getattr(part, "skip", "identity")]
     if (activation := getattr(part, "activation", "relu")) != "relu":
-        words.append(activation)
+        words.append("linear" if activation == "none" else activation)
     if (padding := getattr(part, "padding", "same")) != "same":
         words.append(padding)
     return words

@@ -98,7 +98,7 @@ class BlockSpec:
         se: squeeze-and-excitation after the depthwise activation of `mbconv`, on the output of the others, or None.
         skip: ``identity`` adds the input where the stride is 1 and widths agree, a bottleneck elsewhere a projection of
             it; ``pool`` adds 3x3 average pooling of it, at the layer's stride, where widths agree; ``none`` nothing.
-        activation: after every convolution but a linear projection.
+        activation: after every convolution but a linear projection; ``none`` for `conv` alone (a linear layer).
         padding: ``same``, or ``valid`` for `conv`.
     """
 
@@ -126,7 +126,8 @@ class BlockSpec:
         if self.expand_channels is not None:
             check_count("expand_channels", self.expand_channels)
             check(self.expand_ratio == 1, "expand_ratio and expand_channels exclude each other")
-        check_activation(self.activation)
+        if self.op != "conv" or self.activation != "none":
+            check_activation(self.activation)
         self._check_op()
 
     def _check_op(self) -> None:

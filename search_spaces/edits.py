@@ -84,15 +84,15 @@ def with_expansions(arch: ArchSpec, widths: dict[int, int]) -> ArchSpec:
     for position, block in enumerate(blocks):
         if isinstance(block, BlockSpec) and block.op == "mbconv":
             if number in left:
-                blocks[position] = _expanded(block, left.pop(number))
+                blocks[position] = expanded(block, left.pop(number))
             number += 1
     if left:
         raise ValueError(f"no inverted residuals number {sorted(left)}: the network has {number}")
     return joined_blocks(replace(flat, blocks=tuple(blocks)))
 
 
-def _expanded(block: BlockSpec, channels: int) -> BlockSpec:
-    """As a ratio where it is a whole one, as the published strings are written."""
+def expanded(block: BlockSpec, channels: int) -> BlockSpec:
+    """`block` with so many channels inside, as a ratio where it is a whole one, as the published strings are written."""
     ratio, rest = divmod(channels, block.in_channels)
     if rest:
         return replace(block, expand_ratio=1, expand_channels=channels)

@@ -21,12 +21,15 @@ class SearchSpace:
         choices: the decisions, in the order in which a controller takes them; names are unique.
         to_arch: the architecture of one option per choice. Pure.
         to_choices: its inverse: the canonical options of an architecture of the space. Raises ValueError outside it.
+        to_slots: which place of the space each block of a candidate fills, by name; where it is the same in two candidates,
+            a supernet gives them the same weights. None: block n fills ``bN``.
     """
 
     name: str
     choices: tuple[Choice, ...]
     to_arch: Callable[[Choices], ArchSpec]
     to_choices: Callable[[ArchSpec], Choices]
+    to_slots: Callable[[Choices], tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         names = [choice.name for choice in self.choices]
@@ -67,6 +70,12 @@ class SearchSpace:
         if point != arch:
             raise ValueError(f"not in space {self.name!r}: {arch}; the point with its choices is {point}")
         return choices
+
+    def slots(self, choices: Choices) -> tuple[str, ...]:
+        """The places that the blocks of `choices` fill, in order, each by a name of its own."""
+        if self.to_slots is not None:
+            return self.to_slots(choices)
+        return tuple(f"b{number}" for number in range(1, len(self.to_arch(choices).blocks) + 1))
 
     def sample(self, rng: np.random.Generator) -> dict[str, Option]:
         """One candidate, uniform over combinations."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ from search_spaces.graph import (
 
 BN_MOMENTUM = 0.1  # torch's sense: weight of the newest batch. The papers' 0.01 needs thousands of steps to warm up.
 
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "none": nn.Identity,
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -39,7 +39,7 @@ _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-class _Conv(nn.Sequential):
+class ConvModule(nn.Sequential):
     """Convolution, BN, activation."""
 
     def __init__(self, op: Conv, bn_momentum: float) -> None:
@@ -51,7 +51,7 @@ class _Conv(nn.Sequential):
         if op.norm:
             self.norm = nn.BatchNorm2d(op.shape[0], op.norm.epsilon, bn_momentum)
         if op.activation != "none":
-            self.act = _ACTIVATIONS[op.activation]()
+            self.act = ACTIVATIONS[op.activation]()
 
 
 class _GlobalPool(nn.Module):
@@ -67,7 +67,7 @@ class _Scale(nn.Module):
 class _Add(nn.Module):
     def __init__(self, op: Add) -> None:
         super().__init__()
-        self.act = _ACTIVATIONS[op.activation]()
+        self.act = ACTIVATIONS[op.activation]()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         out: Tensor = self.act(x + y)
@@ -79,20 +79,23 @@ class _Concat(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class _Linear(nn.Sequential):
+class LinearModule(nn.Sequential):
+    """Dropout, fully connected layer, activation."""
+
     def __init__(self, op: Linear) -> None:
         super().__init__()
         self.dropout = nn.Dropout(op.dropout)
         self.flatten = nn.Flatten()
         self.linear = nn.Linear(op.in_features, op.shape[0])
         if op.activation != "none":
-            self.act = _ACTIVATIONS[op.activation]()
+            self.act = ACTIVATIONS[op.activation]()
 
 
-def _module(op: Op, bn_momentum: float) -> nn.Module:
+def op_module(op: Op, bn_momentum: float = BN_MOMENTUM) -> nn.Module:
+    """One operation as a module of its inputs; its parameters are not initialised by the rules of `build_module`."""
     match op:
         case Conv():
-            return _Conv(op, bn_momentum)
+            return ConvModule(op, bn_momentum)
         case AveragePool():
             padding = op.kernel // 2 if op.padding == "same" else 0
             return nn.AvgPool2d(op.kernel, op.stride, padding, op.padding == "ceil", op.counts_padding)
@@ -110,7 +113,7 @@ def _module(op: Op, bn_momentum: float) -> nn.Module:
         case LocalResponseNorm():
             return nn.LocalResponseNorm(op.size, op.alpha, op.beta)
         case Linear():
-            return _Linear(op)
+            return LinearModule(op)
     raise TypeError(f"no torch module for operation {op}")
 
 
@@ -125,19 +128,13 @@ class GraphModule(nn.Module):
     def __init__(self, graph: Graph, bn_momentum: float = BN_MOMENTUM) -> None:
         super().__init__()
         self.graph = graph
-        modules = {op.name: _module(op, bn_momentum) for op in graph.ops}
+        modules = {op.name: op_module(op, bn_momentum) for op in graph.ops}
         for name, module in modules.items():
-            *path, leaf = name.split(".")
-            parent: nn.Module = self
-            for part in path:
-                if part not in parent._modules:
-                    parent.add_module(part, nn.Module())
-                parent = parent.get_submodule(part)
-            parent.add_module(leaf, module)
+            nest(self, name, module)
         main = (graph.ops[-1].name,)
         every = (*main, *(output.name for output in graph.auxiliary))
-        self._main = _program(graph, modules, main)
-        self._every = _program(graph, modules, every) if graph.auxiliary else self._main
+        self._main = program(graph, modules, main)
+        self._every = program(graph, modules, every) if graph.auxiliary else self._main
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch."""
@@ -148,32 +145,49 @@ class GraphModule(nn.Module):
         return self._every.run(x)
 
 
+def nest(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put `module` below `root` at a dotted name, making the modules on the way."""
+    *path, leaf = name.split(".")
+    for part in path:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    root.add_module(leaf, module)
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
-    module: nn.Module
+    run: Callable[..., Tensor]
     inputs: tuple[str, ...]
     output: str
     done_with: tuple[str, ...]  # tensors that nobody needs after it
 
 
 @dataclass(frozen=True, slots=True)
-class _Program:
+class Program:
     """What must be run for some outputs, in order."""
 
     steps: tuple[_Step, ...]
     outputs: tuple[str, ...]
 
     def run(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The outputs for a batch of images."""
         values = {INPUT: x}
         for step in self.steps:
-            values[step.output] = step.module(*[values[name] for name in step.inputs])
+            values[step.output] = step.run(*[values[name] for name in step.inputs])
             for name in step.done_with:
                 del values[name]
         return tuple(values[name] for name in self.outputs)
 
 
-def _program(graph: Graph, modules: Mapping[str, nn.Module], outputs: tuple[str, ...]) -> _Program:
-    """The operations on which `outputs` depend, each tensor freed after its last use."""
+def program(graph: Graph, run: Mapping[str, Callable[..., Tensor]], outputs: tuple[str, ...]) -> Program:
+    """The operations on which `outputs` depend, each tensor freed after its last use.
+
+    Args:
+        graph: of the operations.
+        run: operation name -> what makes its output of its inputs.
+        outputs: names of operations.
+    """
     needed, steps = set(outputs), []
     kept = set(outputs)
     for op in reversed(graph.ops):
@@ -181,8 +195,8 @@ def _program(graph: Graph, modules: Mapping[str, nn.Module], outputs: tuple[str,
             done_with = tuple(name for name in dict.fromkeys(op.inputs) if name not in kept)
             kept.update(op.inputs)
             needed.update(op.inputs)
-            steps.append(_Step(modules[op.name], op.inputs, op.name, done_with))
-    return _Program(tuple(reversed(steps)), outputs)
+            steps.append(_Step(run[op.name], op.inputs, op.name, done_with))
+    return Program(tuple(reversed(steps)), outputs)
 
 
 def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> GraphModule:
@@ -227,7 +241,7 @@ def folded_weights(module: GraphModule) -> Mapping[str, tuple[np.ndarray, np.nda
     folded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for op in module.graph.ops:
         part = module.get_submodule(op.name)
-        if isinstance(part, _Conv):
+        if isinstance(part, ConvModule):
             weight = part.conv.weight.detach().double()
             bias = part.conv.bias.detach().double() if part.conv.bias is not None else torch.zeros(len(weight)).double()
             if isinstance(op, Conv) and op.norm:
@@ -237,7 +251,7 @@ def folded_weights(module: GraphModule) -> Mapping[str, tuple[np.ndarray, np.nda
                 scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
                 bias = norm.bias.detach().double() + (bias - norm.running_mean.double()) * scale
                 weight = weight * scale[:, None, None, None]
-        elif isinstance(part, _Linear):
+        elif isinstance(part, LinearModule):
             weight, bias = part.linear.weight.detach().double(), part.linear.bias.detach().double()
         else:
             continue

@@ -52,7 +52,7 @@ def specs(draw: st.DrawFn, in_channels: int, widths: Widths) -> BlockSpec:
         expand_channels=draw(st.just(in_channels) | widths) if absolute else None,
         se=draw(st.none() | squeeze_excites()),
         skip=skip,
-        activation=draw(_ACTIVATIONS),
+        activation=draw(_ACTIVATIONS | st.just("none") if op == "conv" else _ACTIVATIONS),
         padding="valid" if valid else "same",
     )
 

@@ -38,7 +38,7 @@ PUBLISHED = {
 BLOCK = "r1_k3_s11_e6_i32_o16"
 BLOCK_TOKENS = (
     "rN, kN, s11|s22, eN, xN, bN, bvN, conv, dwsep, iN, oN, se0.N, hse0.N, gse0.N, noskip, poolskip, "
-    "relu|relu6|hswish|swish, valid"
+    "relu|relu6|hswish|swish, linear, valid"
 )
 ORDER = r"order is \[norm\] \[stem\] blocks \[head\] \[aux \.\.\.\], norm, stem and head once"
 OPERATION = "eN, xN, bN, bvN, conv or dwsep"
@@ -143,7 +143,11 @@ def test_order_of_tokens_and_white_space_do_not_matter():
         ("r1_k3_s11_e6_i32_o16_se0.2.5", "unknown token 'se0.2.5'", "se0.N"),
         ("r1_k3_s11_e6_i32_o1\u0663", "unknown token 'o1\u0663'", BLOCK_TOKENS),  # an Arabic digit
         ("r1_k3_s11_e6_i32_o16_", "unknown token ''", BLOCK_TOKENS),
-        (f"stem_k3_s22_o32_e6 {BLOCK}", "unknown token 'e6'", "kN, s11|s22, oN, relu|relu6|hswish|swish, valid"),
+        (
+            f"stem_k3_s22_o32_e6 {BLOCK}",
+            "unknown token 'e6'",
+            "kN, s11|s22, oN, relu|relu6|hswish|swish, linear, valid",
+        ),
         (f"{BLOCK} head_o1280_k3", "unknown token 'k3'", "oN, noconv, fN, relu|relu6|hswish|swish, d0.N"),
         # a value out of range
         ("r1_k4_s11_e6_i32_o16", "kernel 4", "must be odd and positive"),
