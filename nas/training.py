@@ -7,58 +7,40 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from latency.measuring_lock import training_step
-from nas.distillation import Distillation
+from nas.errors import UserError
+from nas.gradients import Gradients, LossGradients, mixed_precision, training_loss
+from nas.image_set import ImageSet, ImageSource, normalised
+from nas.micro_batches import MicroBatches, unless_out_of_memory
 from nas.optimizer import make_optimizer
 from nas.training_recipe import TrainingRecipe
+from nas.weight_average import WeightAverage
 from search_spaces.torch_module import GraphModule
+
+__all__ = [
+    "DivergedError",
+    "Epoch",
+    "Gradients",
+    "ImageSet",
+    "LossGradients",
+    "Training",
+    "mixed_precision",
+    "num_correct",
+    "own_randomness",
+    "steps_per_epoch",
+    "train",
+    "training_loss",
+]
 
 EVALUATION_BATCH = 256
 
 
 class DivergedError(RuntimeError):
     """The loss became NaN or infinite."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSet:
-    """Images ready for training, on the device that trains.
-
-    Attributes:
-        images: uint8, N x 3 x H x W, channels last, 0..255.
-        labels: int64, N.
-        mean: per channel, of the training split, in [0, 1].
-        std: likewise.
-    """
-
-    images: Tensor
-    labels: Tensor
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def select(self, indices: Tensor) -> ImageSet:
-        """The images at `indices` (int64)."""
-        return ImageSet(self.images[indices], self.labels[indices], self.mean, self.std)
-
-    def to(self, device: torch.device) -> ImageSet:
-        """The same images on `device`."""
-        return ImageSet(self.images.to(device), self.labels.to(device), self.mean, self.std)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """uint8 images as float32 with mean 0 and standard deviation 1 per channel, channels last."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
-        floats = images.to(torch.float32, memory_format=torch.channels_last)
-        return floats.div_(255).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,49 +71,6 @@ def _augment(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator)
     return picked.permute(0, 3, 1, 2)
 
 
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Where bf16 pays, it is used: on CUDA devices. On CPUs it is slower than float32 for these networks."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-class Gradients(Protocol):
-    """What a training follows."""
-
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Add the gradients of one batch to the parameters'; gives its mean loss, detached.
-
-        Args:
-            images: normalised, N x 3 x H x W.
-            labels: N.
-            generator: for whatever is drawn, on the CPU; its state is part of the training's.
-        """
-        ...
-
-
-class LossGradients:
-    """The gradients of one network's `training_loss`.
-
-    Args:
-        module: whose parameters.
-        label_smoothing: in [0, 1).
-        distillation: a teacher, if there is one.
-    """
-
-    def __init__(
-        self, module: GraphModule, label_smoothing: float = 0.0, distillation: Distillation | None = None
-    ) -> None:
-        self._module = module
-        self._label_smoothing = label_smoothing
-        self._distillation = distillation
-
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """As `Gradients`; draws nothing."""
-        with mixed_precision(images.device):
-            loss = training_loss(self._module, images, labels, self._label_smoothing, self._distillation)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-
 class Training:
     """A training under way; rests while a latency is measured on this machine.
 
@@ -144,7 +83,8 @@ class Training:
         data: what to train on.
         recipe: how.
         seed: of the order, the augmentation and what `gradients` draw; dropout draws from torch's own generator.
-        gradients: of a batch; by default those of `training_loss`, the losses of auxiliary heads included.
+        gradients: of a batch; by default those of `training_loss`, the losses of auxiliary heads included. A batch that
+            is too much for the memory is taken in parts, see `MicroBatches`.
 
     Attributes:
         num_epochs: how many are done.
@@ -155,7 +95,7 @@ class Training:
     def __init__(
         self,
         module: nn.Module,
-        data: ImageSet,
+        data: ImageSource,
         recipe: TrainingRecipe,
         seed: int,
         gradients: Gradients | None = None,
@@ -170,10 +110,10 @@ class Training:
         if gradients is None:
             assert isinstance(module, GraphModule), "what is no single network says how it gets its gradients"
             gradients = LossGradients(module, recipe.label_smoothing)
-        self._gradients = gradients
+        self._gradients = MicroBatches(module.parameters(), gradients)
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = make_optimizer(module, recipe)
-        self._average = _WeightAverage(module, recipe.ema_decay) if recipe.ema_decay else None
+        self._average = WeightAverage(module, recipe.ema_decay) if recipe.ema_decay else None
 
     @property
     def num_samples(self) -> int:
@@ -185,15 +125,16 @@ class Training:
 
         Raises:
             DivergedError: the loss is not finite.
+            UserError: even one image at a time is too much for the memory.
         """
-        device, batch_size = self._data.images.device, self._batch_size
-        started, losses = time.perf_counter(), torch.zeros((), device=device)
+        started, losses = time.perf_counter(), torch.zeros((), device=self._data.device)
         self._module.train()
         order = torch.randperm(len(self._data), generator=self._generator)
-        for step in range(self.steps_per_epoch):
-            self._set_learning_rate(self.num_epochs * self.steps_per_epoch + step)
+        batches = self._data.batches(order[: self.steps_per_epoch * self._batch_size], self._batch_size)
+        for step, (images, labels) in enumerate(batches, self.num_epochs * self.steps_per_epoch):
+            self._set_learning_rate(step)
             with training_step():
-                losses += self._step(order[step * batch_size : (step + 1) * batch_size].to(device))
+                losses += self._step(images, labels)
             self.stepped()
         self.num_epochs += 1
         mean_loss = float(losses) / self.steps_per_epoch
@@ -201,17 +142,17 @@ class Training:
             raise DivergedError(f"training loss is {mean_loss} after epoch {self.num_epochs}")
         if self._average and self.num_epochs == self._recipe.epochs:
             self._average.apply()
-        return Epoch(self.num_epochs, mean_loss, self.steps_per_epoch * batch_size, time.perf_counter() - started)
+        return Epoch(self.num_epochs, mean_loss, self.steps_per_epoch * self._batch_size, time.perf_counter() - started)
 
     def _set_learning_rate(self, step: int) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate_at(step, self.steps_per_epoch)
 
-    def _step(self, batch: Tensor) -> Tensor:
-        """One step on the images of these numbers; gives their mean loss."""
-        images = self._data.normalised(_augment(self._data.images[batch], self._recipe, self._generator))
-        self._optimizer.zero_grad(set_to_none=True)
-        loss = self._gradients(images, self._data.labels[batch], self._generator)
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on these images, uint8; gives their mean loss."""
+        augmented = _augment(images, self._recipe, self._generator)
+        inputs = normalised(augmented, self._data.mean, self._data.std)
+        loss = self._gradients(inputs, labels, self._generator)
         if self._recipe.clip_norm:
             nn.utils.clip_grad_norm_(self._module.parameters(), self._recipe.clip_norm)
         self._optimizer.step()
@@ -260,27 +201,7 @@ def steps_per_epoch(num_images: int, recipe: TrainingRecipe) -> int:
     return num_images // min(recipe.batch_size, num_images)
 
 
-def training_loss(
-    module: GraphModule,
-    images: Tensor,
-    labels: Tensor,
-    label_smoothing: float = 0.0,
-    distillation: Distillation | None = None,
-) -> Tensor:
-    """Mean cross entropy, plus weight times that of each auxiliary head (arXiv 1409.4842, section 5).
-
-    A teacher speaks to the network's own output alone.
-    """
-    logits, *auxiliary = module.outputs(images)
-    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    if distillation:
-        loss = distillation.loss(loss, logits, images)
-    for head, aux_logits in zip(module.graph.auxiliary, auxiliary, strict=True):
-        loss = loss + head.weight * F.cross_entropy(aux_logits, labels, label_smoothing=label_smoothing)
-    return loss
-
-
-def train(module: GraphModule, data: ImageSet, recipe: TrainingRecipe, seed: int) -> Iterator[Epoch]:
+def train(module: GraphModule, data: ImageSource, recipe: TrainingRecipe, seed: int) -> Iterator[Epoch]:
     """Train `module` in place, one epoch for each item taken; see `Training`.
 
     Raises:
@@ -299,41 +220,28 @@ def own_randomness(seed: int) -> Iterator[None]:
         yield
 
 
-class _WeightAverage:
-    """Exponential moving average of a module's floating-point state, BN statistics included."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self._updates = 0
-        self._state = [t for t in module.state_dict(keep_vars=True).values() if t.is_floating_point()]
-        self.tensors = [t.detach().clone() for t in self._state]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take the present weights in; young averages forget faster, so that the start is not kept."""
-        self._updates += 1
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        torch._foreach_lerp_(self.tensors, [t.detach() for t in self._state], 1 - decay)
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Put the average into the module."""
-        torch._foreach_copy_([t.detach() for t in self._state], self.tensors)
-
-    def restore(self, tensors: list[Tensor], num_updates: int) -> None:
-        """Go on from an earlier average after `num_updates` updates."""
-        self._updates = num_updates
-        torch._foreach_copy_(self.tensors, tensors)
-
-
 @torch.no_grad()
-def num_correct(module: GraphModule, data: ImageSet) -> int:
+def num_correct(module: GraphModule, data: ImageSource) -> int:
     """Images of `data` that the module classifies right, in evaluation mode."""
     module.eval()
     correct = 0
-    for start in range(0, len(data), EVALUATION_BATCH):
+    for images, labels in data.batches(torch.arange(len(data)), EVALUATION_BATCH):
         with training_step():
-            with mixed_precision(data.images.device):
-                logits = module(data.normalised(data.images[start : start + EVALUATION_BATCH]))
-            correct += int((logits.argmax(1) == data.labels[start : start + EVALUATION_BATCH]).sum())
+            correct += int((_classes(module, normalised(images, data.mean, data.std)) == labels).sum())
     return correct
+
+
+def _classes(module: GraphModule, images: Tensor) -> Tensor:
+    """What the module takes each image for; in halves where memory is short."""
+
+    def classes() -> Tensor:
+        with mixed_precision(images.device):
+            logits: Tensor = module(images)
+        return logits.argmax(1)
+
+    found = unless_out_of_memory(classes)
+    if found is not None:
+        return found
+    if len(images) == 1:
+        raise UserError("out of memory in classifying one image; lower the resolution, or take a smaller network")
+    return torch.cat([_classes(module, half) for half in images.tensor_split(2)])

@@ -11,6 +11,7 @@ from nas import training
 from nas.optimizer import parameter_groups
 from nas.training import DivergedError, ImageSet, num_correct, train
 from nas.training_recipe import TrainingRecipe
+from nas.weight_average import WeightAverage
 from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
@@ -251,7 +252,7 @@ def test_normalised():
 def test_the_average_of_the_weights():
     module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
     linear, norm = module
-    average = training._WeightAverage(module, decay=0.25)
+    average = WeightAverage(module, decay=0.25)
     start, values = linear.weight.item(), [3.0, -1.0, 2.0, 8.0]
     expected, expected_mean = start, 0.0
     for updates, value in enumerate(values, start=1):
