@@ -1,9 +1,9 @@
 """A supernet: every candidate of a space as an interpretation of its graph over weights that all of them share.
 
 Operations of one name (block, layer, part) share one kernel as large as the largest candidate needs; a candidate takes the
-first channels of it (slimmable networks, arXiv 1812.08928; TuNAS's channel masks without the masked work). What shares
-besides is the `Sharing`. There is no dropout. Batch normalisation always uses the statistics of the batch: a candidate has none of its own
-(arXiv 2008.06120, section 3.2).
+first channels of it (slimmable networks, arXiv 1812.08928; TuNAS's channel masks without the masked work). What is shared
+besides is the `Sharing`. Batch normalisation always uses the statistics of the batch, for a candidate has none of its own
+(arXiv 2008.06120, section 3.2); there is no dropout.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def test_order_of_tokens_and_white_space_do_not_matter():
         (
             f"stem_k3_s22_o32_e6 {BLOCK}",
             "unknown token 'e6'",
-            "kN, s11|s22, oN, relu|relu6|hswish|swish, linear, valid",
+            "kN, s11|s22, oN, relu|relu6|hswish|swish, valid",
         ),
         (f"{BLOCK} head_o1280_k3", "unknown token 'k3'", "oN, noconv, fN, relu|relu6|hswish|swish, d0.N"),
         # a value out of range
