@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from latency.op_key import KINDS, OpKey
 from search_spaces.graph import window_size
@@ -125,6 +124,8 @@ def fit_correction(networks: Sequence[FittedNetwork], reference_us: float, rest_
     Raises:
         ValueError: no networks.
     """
+    from scipy.optimize import nnls  # half a second of imports that a trial's process can do without
+
     if not networks:
         raise ValueError("a correction needs at least one measured network")
     times_us = reference_us * np.array([network.ratio for network in networks])

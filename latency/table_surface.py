@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from latency.op_key import Kind, OpKey
 from latency.table_rows import Row
@@ -112,6 +111,8 @@ def _weights(measured: Measured, keys: list[OpKey]) -> NDArray[np.float64]:
 
 def _fit(measured: Measured, keys: list[OpKey], stair: int) -> tuple[NDArray[np.float64], float]:
     """Coefficients, and the weighted sum of squared errors."""
+    from scipy.optimize import nnls  # half a second of imports that a trial's process can do without
+
     terms, weights = _terms(keys, stair), _weights(measured, keys)
     scales = np.maximum(terms.max(axis=0), 1.0)
     times_us = np.array([measured[key].mean_us for key in keys])

@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from latency.latency import Latency, LatencySource
 from latency.table import LatencyTable, Validation, WorstCase
@@ -45,6 +44,8 @@ def validation(comparisons: Sequence[Comparison], date: str | None = None) -> Va
     Raises:
         ValueError: fewer than two networks.
     """
+    from scipy.stats import kendalltau  # a second of imports that only this needs
+
     if len(comparisons) < 2:
         raise ValueError(f"{len(comparisons)} networks measured: a validation needs at least 2")
     priced_ms = np.array([price.latency_ms for _, price, _ in comparisons])
