@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from search_spaces.arch import ArchSpec, Block, BlockSpec, ConvOp
+from search_spaces.arch import ArchSpec, Block, BlockSpec, ConvOp, Shortcut
 from search_spaces.edits import expanded, one_layer_blocks
 from search_spaces.module import Branch, BranchConv, Branches, Fork, Step
 from search_spaces.width_groups import ALL_KINDS, WidthGroup
@@ -75,23 +75,25 @@ def _with_channels(arch: ArchSpec, channels: Mapping[str, int]) -> ArchSpec:
 
 def _block(name: str, block: BlockSpec, given: int, channels: Mapping[str, int]) -> BlockSpec:
     [layer] = block.layers()
-    skip = "identity" if layer.skip == "projection" else layer.skip
     out = channels[f"{name}.{_OUTER[block.op]}"]
-    plain = replace(block, in_channels=given, out_channels=out, expand_ratio=1, skip=skip)
-    has_inner = block.is_bottleneck or (block.op == "mbconv" and layer.expanded_channels != layer.in_channels)
-    if has_inner:
-        inner = channels[f"{name}.{_INNER[block.op]}"]
-        if block.op == "mbconv" and inner == given:
-            raise StructureError(f"{name}: at {inner} channels the expansion would widen nothing and be left out")
-        changed = replace(plain, expand_channels=inner) if block.is_bottleneck else expanded(plain, inner)
-    else:
-        changed = replace(plain, expand_channels=None)
-    [narrow] = changed.layers()
-    if narrow.skip != layer.skip:
-        raise StructureError(
-            f"{name}: {given} channels in and {out} out change its skip: {layer.skip} to {narrow.skip}"
-        )
-    return changed
+    has_expansion = block.op == "mbconv" and layer.expanded_channels != layer.in_channels
+    inner = channels[f"{name}.{_INNER[block.op]}"] if has_expansion or block.is_bottleneck else None
+    if has_expansion and inner == given:
+        raise StructureError(f"{name}: at {inner} channels the expansion would widen nothing and be left out")
+    changed = replace(block, in_channels=given, out_channels=out, expand_ratio=1, expand_channels=inner)
+    if has_expansion and inner is not None:
+        changed = expanded(changed, inner)
+    return _with_shortcut(name, changed, layer.skip)
+
+
+def _with_shortcut(name: str, block: BlockSpec, wanted: Shortcut) -> BlockSpec:
+    """`block` with the shortcut that its layer had, where a skip might appear because widths have become equal."""
+    if wanted == "none" and next(block.layers()).skip != wanted:
+        block = replace(block, skip="none")
+    if (shortcut := next(block.layers()).skip) != wanted:
+        widths = f"{block.in_channels} channels in and {block.out_channels} out"
+        raise StructureError(f"{name}: with {widths} its shortcut would be {shortcut}, no longer {wanted}")
+    return block
 
 
 def _branches(name: str, branches: tuple[Branch, ...], channels: Mapping[str, int]) -> tuple[Branch, ...]:

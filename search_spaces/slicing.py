@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from search_spaces.graph import Conv, Graph, Linear, Scale
@@ -15,7 +16,8 @@ from search_spaces.width_groups import Channels, Ids, WidthGroup, width_groups
 State = Mapping[str, Tensor]
 """As `GraphModule.state_dict`."""
 
-_PER_CHANNEL = ("conv.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "linear.bias")
+Kept = NDArray[np.bool_]
+"""Whether each channel of a tensor is kept."""
 
 
 def filter_norms(graph: Graph, channels: Channels, state: State) -> dict[str, Tensor]:
@@ -73,28 +75,38 @@ def sliced_state(wide: Graph, state: State, narrow: Graph, kept: Mapping[str, Id
         ValueError: `narrow` has other operations, or other widths than what is kept makes.
     """
     check_narrower(wide, narrow)
-    keeps = _mask(width_groups(wide), kept)
+    keeps = _keeps(width_groups(wide), kept)
     sliced: dict[str, Tensor] = {}
     for part, narrower in zip(parts(wide), parts(narrow), strict=True):
         op, target = part.op, narrower.op
-        rows = torch.from_numpy(np.flatnonzero(keeps[op.name]))
-        if len(rows) != target.shape[0]:
-            raise ValueError(f"{op.name}: {len(rows)} channels are kept, {target.name} has {target.shape[0]}")
-        kind = "conv" if isinstance(op, Conv) else "linear"
-        weight = state[f"{op.name}.{kind}.weight"]
-        of_input = keeps[op.inputs[0]]
-        if isinstance(op, Linear):
-            of_input = np.repeat(of_input, op.in_features // len(of_input))  # flattened, a channel's positions together
-        weight = weight[rows.to(weight.device)]
-        if isinstance(op, Linear) or op.groups == 1:
-            weight = weight[:, torch.from_numpy(np.flatnonzero(of_input)).to(weight.device)]
-        sliced[f"{target.name}.{kind}.weight"] = weight.contiguous()
-        for leaf in _PER_CHANNEL:
-            if (vector := state.get(f"{op.name}.{leaf}")) is not None:
-                sliced[f"{target.name}.{leaf}"] = vector[rows.to(vector.device)]
-        if (tracked := state.get(f"{op.name}.norm.num_batches_tracked")) is not None:
-            sliced[f"{target.name}.norm.num_batches_tracked"] = tracked.clone()
+        if (num := int(keeps[op.name].sum())) != target.shape[0]:
+            raise ValueError(f"{op.name}: {num} channels are kept, {target.name} has {target.shape[0]}")
+        for leaf in _leaves(op):
+            sliced[f"{target.name}.{leaf}"] = _cut(op, state[f"{op.name}.{leaf}"], keeps[op.name], keeps[op.inputs[0]])
     return sliced
+
+
+def _leaves(op: Conv | Linear) -> list[str]:
+    """What follows the name of `op` in the keys of its tensors."""
+    if isinstance(op, Linear):
+        return ["linear.weight", "linear.bias"]
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    return ["conv.weight", *(["conv.bias"] if op.bias else []), *(f"norm.{leaf}" for leaf in norm if op.norm)]
+
+
+def _cut(op: Conv | Linear, tensor: Tensor, outputs: Kept, inputs: Kept) -> Tensor:
+    """What is kept of one of the tensors of `op`: rows are its output channels, columns its input channels."""
+    if tensor.ndim == 0:
+        return tensor.clone()
+    cut = tensor[_positions(outputs, tensor)]
+    if tensor.ndim == 1 or (isinstance(op, Conv) and op.groups > 1):
+        return cut
+    positions = tensor.shape[1] // len(inputs)  # of a flattened map, those of a channel together
+    return cut[:, _positions(np.repeat(inputs, positions), tensor)].contiguous()
+
+
+def _positions(kept: Kept, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(kept)).to(like.device)
 
 
 def check_narrower(wide: Graph, narrow: Graph) -> None:
@@ -106,16 +118,17 @@ def check_narrower(wide: Graph, narrow: Graph) -> None:
             raise ValueError(f"{part.op.name}: {part.op.shape[0]} channels become {narrower.op.shape[0]}")
 
 
-def _rows(of: Ids, group: WidthGroup) -> Tensor:
+def _rows(of: Ids, group: WidthGroup) -> list[int]:
     """Where the channels of `group` stand in a tensor."""
-    return torch.from_numpy(np.flatnonzero(np.isin(of, group.channels)))
+    place = {channel: position for position, channel in enumerate(of.tolist())}
+    return [place[channel] for channel in group.channels]
 
 
-def _mask(channels: Channels, kept: Mapping[str, Ids]) -> dict[str, np.ndarray]:
+def _keeps(channels: Channels, kept: Mapping[str, Ids]) -> dict[str, Kept]:
     """Name of a tensor -> whether each of its channels is kept."""
     keeps = np.ones(1 + max(int(ids.max()) for ids in channels.of.values()), dtype=bool)
     for group in channels.groups:
         if group.name in kept:
-            keeps[list(group.channels)] = False
-            keeps[np.array(group.channels)[kept[group.name]]] = True
+            own = np.array(group.channels)
+            keeps[own] = np.isin(np.arange(group.width), kept[group.name])
     return {name: keeps[ids] for name, ids in channels.of.items()}
