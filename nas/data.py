@@ -14,17 +14,19 @@ import numpy as np
 from nas.data_npz import load_npz
 from nas.data_split import Split, holdout_split, stratified_draw, subset
 from nas.dataset import DataError, Dataset, channel_statistics
-from nas.image_folder import DEFAULT_IMAGE_SIZE, load_image_folder
+from nas.image_folder import DEFAULT_IMAGE_SIZE, ImageFolder, list_image_folder
 
 __all__ = [
     "DataError",
     "Dataset",
     "Description",
+    "ImageFolder",
     "Split",
     "channel_statistics",
     "describe",
     "holdout_split",
     "load_dataset",
+    "open_dataset",
     "subset",
 ]
 
@@ -37,19 +39,27 @@ def load_dataset(spec: str, *, image_size: int | None = None) -> Dataset:
 
     Args:
         spec: ``digits`` (1 797 scans of 8x8 pixels that come with scikit-learn), the path of a ``.npz`` file (see
-            `load_npz`), or the path of a folder of images (see `load_image_folder`). ``~`` is the home folder; a
-            folder called digits is ``./digits``.
+            `load_npz`), or the path of a folder of images (see `ImageFolder`). ``~`` is the home folder; a folder
+            called digits is ``./digits``.
         image_size: height and width, in pixels, to which a folder's images are brought, 64 if not given. The others
             have a size already and keep it; the trainer brings all of them to its resolution.
 
     Raises:
         DataError: there is no such set, or it cannot be used.
     """
+    found = open_dataset(spec)
+    if isinstance(found, ImageFolder):
+        return found.decoded(DEFAULT_IMAGE_SIZE if image_size is None else image_size)
+    return found
+
+
+def open_dataset(spec: str) -> Dataset | ImageFolder:
+    """As `load_dataset`, but the images of a folder are left on the disk."""
     if spec == "digits":
         return _load_digits()
     path = Path(os.path.expanduser(spec))  # unlike Path.expanduser, leaves the home of an unknown user alone
     if os.path.isdir(path):  # unlike Path.is_dir, takes any text for an answer
-        return load_image_folder(path, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
+        return list_image_folder(path)
     if not os.path.isfile(path):
         raise DataError(f"data set {spec!r}: no such file or folder; allowed are {SPECS}")
     if path.suffix.lower() != ".npz":

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
-from nas.dataset import DataError, Dataset, Labels, Part
+from nas.dataset import DataError, Labels, Part
+
+
+class Divisible(Protocol):
+    """A labelled set of which one can take a part: a `Dataset`, or an `ImageFolder` that is not decoded yet."""
+
+    @property
+    def source(self) -> str:
+        """See `LabelledImages`."""
+        ...
+
+    def labels(self, part: Part) -> Labels:
+        """Labels of one split."""
+        ...
+
+    def counts(self, part: Part) -> Labels:
+        """Number of images of each class in one split."""
+        ...
+
+    def taking(self, train: Labels, test: Labels, source: str) -> Self:
+        """Only the images at these numbers (int64) of the two splits; `source` says so."""
+        ...
+
+
+D = TypeVar("D", bound=Divisible)
 
 
 class Split(NamedTuple):
@@ -21,7 +44,7 @@ def holdout_split(labels: Labels, fraction: float, seed: int) -> Split:
     """Divide a training split for a search: one part trains, the other judges.
 
     Stratified: each class gives `fraction` of its images, to within 1.5 images, at least one, and keeps at least one.
-    Takes labels, not a `Dataset`, so that the test split cannot come into it. A function of its arguments alone.
+    Takes labels, not a data set, so that the test split cannot come into it. A function of its arguments alone.
 
     Args:
         labels: of the training split, integers from 0; shape N.
@@ -48,7 +71,7 @@ def holdout_split(labels: Labels, fraction: float, seed: int) -> Split:
     return Split(np.setdiff1d(np.arange(len(labels)), holdout), holdout)
 
 
-def subset(dataset: Dataset, num_train: int | None, num_test: int | None, seed: int = 0) -> Dataset:
+def subset(dataset: D, num_train: int | None, num_test: int | None, seed: int = 0) -> D:
     """A smaller set with the same classes, equally many images of each, to within one, as far as a class has them.
 
     Subsets of one seed are nested: a larger one holds the smaller ones.
@@ -64,14 +87,7 @@ def subset(dataset: Dataset, num_train: int | None, num_test: int | None, seed: 
     """
     train = _balanced(dataset, "train", num_train, seed)
     test = _balanced(dataset, "test", num_test, seed)
-    return replace(
-        dataset,
-        source=f"{dataset.source} (subset of {len(train)} + {len(test)}, seed {seed})",
-        x_train=dataset.x_train[train],
-        y_train=dataset.y_train[train],
-        x_test=dataset.x_test[test],
-        y_test=dataset.y_test[test],
-    )
+    return dataset.taking(train, test, f"{dataset.source} (subset of {len(train)} + {len(test)}, seed {seed})")
 
 
 def stratified_counts(counts: Labels, total: int) -> Labels:
@@ -93,8 +109,8 @@ def stratified_draw(labels: Labels, total: int, seed: int) -> Labels:
     return _draw(labels, stratified_counts(np.bincount(labels), total), _generator(seed))
 
 
-def _balanced(dataset: Dataset, part: Part, total: int | None, seed: int) -> Labels:
-    counts, labels = dataset.counts(part), dataset.part(part)[1]
+def _balanced(dataset: Divisible, part: Part, total: int | None, seed: int) -> Labels:
+    counts, labels = dataset.counts(part), dataset.labels(part)
     if total is None:
         return np.arange(len(labels))
     num_present = int((counts > 0).sum())

@@ -1,10 +1,10 @@
-"""An image classification set in memory: checked once when it is made, unchangeable afterwards."""
+"""Image classification sets: checked once when they are made, unchangeable afterwards."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -44,61 +44,39 @@ def _check(condition: bool | np.bool_, message: str) -> None:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Dataset:
-    """A training split and a test split of equally large RGB images, with class labels.
-
-    The arrays are read-only views; indexing them with an index array gives ordinary writable copies.
+class LabelledImages:
+    """A training split and a test split of images with class labels, wherever the images are.
 
     Attributes:
         name: short, for titles and file names.
         source: where it came from, for people: a spec of `load_dataset`, with the subset if one was taken.
-        x_train: uint8, N x H x W x 3, 0..255.
-        y_train: int64, N, in [0, num_classes).
-        x_test: uint8, M x H x W x 3; for the final figure only, never for a search.
-        y_test: int64, M, in [0, num_classes); every class of it is also in `y_train`.
+        y_train: int64, N, in [0, num_classes); read-only.
+        y_test: int64, M, in [0, num_classes); every class of it is also in `y_train`; read-only.
         class_names: one unique name for each class index.
 
     Raises:
-        DataError: when made of arrays that do not fit this description; the message names the array.
+        DataError: when made of labels or names that do not fit this description.
     """
 
     name: str
     source: str
-    x_train: Images
     y_train: Labels
-    x_test: Images
     y_test: Labels
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
         for part in PARTS:
-            self._check_part(part)
-        _check(
-            self.x_train.shape[1:] == self.x_test.shape[1:],
-            f"{self.source}: x_train has images of {_size(self.x_train)} and x_test of {_size(self.x_test)}; "
-            "bring them to one size",
-        )
+            self._check_labels(part)
         self._check_classes()
-        for array in ("x_train", "y_train", "x_test", "y_test"):
-            view = getattr(self, array).view()
-            view.flags.writeable = False  # the fingerprint and the statistics are computed once and have to stay true
-            object.__setattr__(self, array, view)
+        self._freeze("y_train", "y_test")
 
-    def _check_part(self, part: Part) -> None:
-        x, y = self.part(part)
-        _check(
-            x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] == 3 and min(x.shape[1:]) > 0,
-            f"{self.source}: x_{part} is {x.dtype} of shape {x.shape}; must be uint8 of shape (N, height, width, 3)",
-        )
+    def _check_labels(self, part: Part) -> None:
+        y = self.labels(part)
         _check(
             y.dtype == np.int64 and y.ndim == 1,
             f"{self.source}: y_{part} is {y.dtype} of shape {y.shape}; must be int64 of shape (N,)",
         )
-        _check(
-            len(x) == len(y),
-            f"{self.source}: x_{part} has {len(x)} images but y_{part} has {len(y)} labels; each image needs one label",
-        )
-        _check(len(x) > 0, f"{self.source}: the {part} split is empty (x_{part} has 0 images); put images into it")
+        _check(len(y) > 0, f"{self.source}: the {part} split is empty (y_{part} has 0 labels); put images into it")
         outside = (y < 0) | (y >= self.num_classes)
         first = int(outside.argmax())
         _check(
@@ -123,13 +101,20 @@ class Dataset:
             "add training images or remove them",
         )
 
-    def part(self, part: Part) -> tuple[Images, Labels]:
-        """Images and labels of one split."""
-        return (self.x_train, self.y_train) if part == "train" else (self.x_test, self.y_test)
+    def _freeze(self, *arrays: str) -> None:
+        """Figures are computed once and have to stay true."""
+        for array in arrays:
+            view = getattr(self, array).view()
+            view.flags.writeable = False
+            object.__setattr__(self, array, view)
+
+    def labels(self, part: Part) -> Labels:
+        """Labels of one split."""
+        return self.y_train if part == "train" else self.y_test
 
     def counts(self, part: Part) -> Labels:
         """Number of images of each class in one split; int64, num_classes."""
-        return np.bincount(self.part(part)[1], minlength=self.num_classes).astype(np.int64)
+        return np.bincount(self.labels(part), minlength=self.num_classes).astype(np.int64)
 
     @property
     def num_classes(self) -> int:
@@ -140,6 +125,61 @@ class Dataset:
     def empty_classes(self) -> tuple[int, ...]:
         """Class indices that no image has. Such gaps do no harm: each costs one output that nothing trains."""
         return tuple(int(index) for index in np.flatnonzero(self.counts("train") == 0))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset(LabelledImages):
+    """Equally large RGB images in memory, with class labels.
+
+    The arrays are read-only views; indexing them with an index array gives ordinary writable copies.
+
+    Attributes:
+        x_train: uint8, N x H x W x 3, 0..255.
+        x_test: uint8, M x H x W x 3; for the final figure only, never for a search.
+
+    Raises:
+        DataError: when made of arrays that do not fit this description; the message names the array.
+    """
+
+    x_train: Images
+    x_test: Images
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in PARTS:
+            self._check_images(part)
+        _check(
+            self.x_train.shape[1:] == self.x_test.shape[1:],
+            f"{self.source}: x_train has images of {_size(self.x_train)} and x_test of {_size(self.x_test)}; "
+            "bring them to one size",
+        )
+        self._freeze("x_train", "x_test")
+
+    def _check_images(self, part: Part) -> None:
+        x, y = self.part(part)
+        _check(
+            x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] == 3 and min(x.shape[1:]) > 0,
+            f"{self.source}: x_{part} is {x.dtype} of shape {x.shape}; must be uint8 of shape (N, height, width, 3)",
+        )
+        _check(
+            len(x) == len(y),
+            f"{self.source}: x_{part} has {len(x)} images but y_{part} has {len(y)} labels; each image needs one label",
+        )
+
+    def taking(self, train: Labels, test: Labels, source: str) -> Dataset:
+        """Only the images at these numbers (int64) of the two splits; `source` says so."""
+        return replace(
+            self,
+            source=source,
+            x_train=self.x_train[train],
+            y_train=self.y_train[train],
+            x_test=self.x_test[test],
+            y_test=self.y_test[test],
+        )
+
+    def part(self, part: Part) -> tuple[Images, Labels]:
+        """Images and labels of one split."""
+        return (self.x_train, self.y_train) if part == "train" else (self.x_test, self.y_test)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -158,16 +198,23 @@ class Dataset:
         digest = hashlib.sha256()
         for name in ("x_train", "y_train", "x_test", "y_test"):
             array: NDArray[Any] = getattr(self, name)
-            little_endian = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            digest.update(little_endian.data)
+            digest.update(array_title(name, array.dtype, array.shape))
+            digest.update(little_endian(array))
         return digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
-def channel_statistics(x: Images) -> tuple[Rgb, Rgb]:
-    """Mean and standard deviation of each channel over all pixels of all images, with 0..255 mapped to [0, 1].
+def array_title(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What a fingerprint takes in before the values of an array."""
+    return f"{name} {dtype} {shape}\n".encode()
 
-    Exact (from counts of the 256 values). The deviation is at least 1/255, so that a constant channel divides safely.
+
+def little_endian(array: NDArray[Any]) -> memoryview:
+    """The values as a fingerprint takes them in, whatever the machine."""
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).data
+
+
+def channel_statistics(x: Images) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation of each channel over all pixels of all images; see `statistics_of_counts`.
 
     Args:
         x: uint8, N x H x W x 3, N > 0.
@@ -176,20 +223,34 @@ def channel_statistics(x: Images) -> tuple[Rgb, Rgb]:
         DataError: no pixels.
     """
     _check(x.size > 0, f"channel statistics of an array of shape {x.shape}: there are no pixels")
-    counts = np.zeros((3, 256), np.int64)
-    for start in range(0, len(x), _STATISTICS_CHUNK):
-        chunk = x[start : start + _STATISTICS_CHUNK]
-        for channel in range(3):
-            counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    chunks = (x[start : start + _STATISTICS_CHUNK] for start in range(0, len(x), _STATISTICS_CHUNK))
+    return statistics_of_counts(sum((channel_counts(chunk) for chunk in chunks), np.zeros((3, 256), np.int64)))
+
+
+def channel_counts(x: Images) -> NDArray[np.int64]:
+    """How many pixels have which value: int64, 3 x 256, of uint8, N x H x W x 3."""
+    return np.stack([np.bincount(x[..., channel].ravel(), minlength=256) for channel in range(3)]).astype(np.int64)
+
+
+def statistics_of_counts(counts: NDArray[np.int64]) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation of each channel, with 0..255 mapped to [0, 1].
+
+    Exact, and the same in whatever order the pixels were counted. The deviation is at least 1/255, so that a constant
+    channel divides safely.
+
+    Args:
+        counts: of `channel_counts`, summed over all images.
+    """
     weights = counts / counts.sum(1, keepdims=True)
     values = np.arange(256) / 255
     mean = weights @ values
     deviation = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(1)).clip(1 / 255)
-    return (float(mean[0]), float(mean[1]), float(mean[2])), (
-        float(deviation[0]),
-        float(deviation[1]),
-        float(deviation[2]),
-    )
+    return _rgb(mean), _rgb(deviation)
+
+
+def _rgb(values: NDArray[np.float64]) -> Rgb:
+    red, green, blue = values.tolist()
+    return red, green, blue
 
 
 def _size(x: Images) -> str:

@@ -10,9 +10,9 @@ from nas import data
 from nas.config import Config
 from nas.data_tensors import prepare
 from nas.dataset import Dataset
-from nas.evaluator import ProxyTrainer
 from nas.training import ImageSet
-from nas.training_recipe import TrainingRecipe
+
+ADVICE = "lower data.resolution, or take fewer images with data.num_train and data.num_test (nas train streams them)"
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,17 @@ class Images:
     def load(cls, config: Config) -> Images:
         """The data set that `config` names; raises UserError where it cannot be used."""
         section = config.data
-        dataset = data.load_dataset(section.source, image_size=section.resolution)
+        found = data.open_dataset(section.source)
         if section.num_train or section.num_test:
-            dataset = data.subset(dataset, section.num_train, section.num_test, config.seed)
+            found = data.subset(found, section.num_train, section.num_test, config.seed)
+        dataset = found.decoded(section.resolution, ADVICE) if isinstance(found, data.ImageFolder) else found
         return cls(dataset, prepare(dataset, section.resolution), prepare(dataset, section.resolution, "test"))
 
-    def evaluator(self, config: Config) -> ProxyTrainer:
-        """The proxy task of `config` on the training split."""
+    def split(self, config: Config) -> tuple[ImageSet, ImageSet]:
+        """Of the training split, the images that train candidates and those that score them."""
         split = data.holdout_split(self.dataset.y_train, config.data.holdout, config.seed)
-        return ProxyTrainer(
-            self.training.select(torch.from_numpy(split.train)),
-            self.training.select(torch.from_numpy(split.holdout)),
-            TrainingRecipe(**config.evaluator.training.model_dump()),
-            self.dataset.num_classes,
-        )
+        train, holdout = torch.from_numpy(split.train), torch.from_numpy(split.holdout)
+        return self.training.select(train), self.training.select(holdout)
 
 
 def load_images(config: Config) -> Images | None:
@@ -49,4 +46,4 @@ def load_images(config: Config) -> Images | None:
     Raises:
         UserError: the data cannot be used.
     """
-    return Images.load(config) if config.evaluator.name == "train" or config.final else None
+    return Images.load(config) if config.evaluator.trains or config.final else None

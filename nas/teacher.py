@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nas.dataset import Dataset
+from nas.dataset import LabelledImages
 from nas.distillation import DEFAULT_TEMPERATURE, DEFAULT_WEIGHT
 from nas.errors import UserError
 from nas.export import ARCH, WEIGHTS
@@ -59,7 +59,7 @@ def teacher_config(teaching: Teaching, request: TrainRequest, student: TrainConf
     return resolve_config(request, student.data.source, student.data.resolution, None, None)
 
 
-def trained_teacher(teaching: Teaching, dataset: Dataset, resolution: int, console: Console) -> Loaded:
+def trained_teacher(teaching: Teaching, dataset: LabelledImages, resolution: int, console: Console) -> Loaded:
     """A teacher that is trained already.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,22 @@ from rich.console import Console
 
 from nas.accuracy import wilson_interval
 from nas.checkpoint import read_checkpoint, write_checkpoint
-from nas.data import DataError, Split, holdout_split, load_dataset
-from nas.data_tensors import prepare
-from nas.dataset import Dataset
+from nas.data_tensors import image_source
 from nas.distillation import Distillation
 from nas.errors import UserError
 from nas.evaluator import best_device
 from nas.export import export, input_metadata
+from nas.image_set import ImageSource, normalised
 from nas.latency_check import absolute
 from nas.run import next_folder, write_json
 from nas.teacher import Teaching, keep_teacher, teacher_config, trained_teacher
-from nas.train_config import TrainConfig, TrainRequest, read_train_config, resolve_config, training_resolution
+from nas.train_config import TrainRequest, resolve_config
+from nas.train_data import TrainingData, check_holdout, load_for, splits
 from nas.train_progress import TrainProgress
 from nas.train_run import TEACHER, TrainRun, check_free, create_run
 from nas.trained import find_trained
 from nas.training import (
     DivergedError,
-    ImageSet,
     LossGradients,
     Training,
     num_correct,
@@ -47,25 +45,6 @@ FINAL_VERSION = 1
 NUM_COMPARED = 32  # images on which ONNX Runtime is compared with torch
 
 
-def load_for(request: TrainRequest, source: str) -> tuple[Dataset, int]:
-    """The data set, and the side in pixels at which `request` trains on it.
-
-    Raises:
-        UserError: the data cannot be used, or the network does not fit.
-    """
-    if source != "digits" and os.path.isdir(os.path.expanduser(source)):  # images of any size
-        resolution = training_resolution(request.network, request.resolution, None)
-        return load_dataset(source, image_size=resolution), resolution
-    dataset = load_dataset(source)
-    return dataset, training_resolution(request.network, request.resolution, max(dataset.image_shape[:2]))
-
-
-def data_of(folder: Path) -> Dataset:
-    """The data set of a run; UserError where the folder is no run, or the data cannot be used."""
-    section = read_train_config(folder).data
-    return load_dataset(section.source, image_size=section.resolution)
-
-
 def begin(
     request: TrainRequest,
     source: str,
@@ -74,7 +53,7 @@ def begin(
     weights: Path | None = None,
     teaching: Teaching | None = None,
     console: Console,
-) -> tuple[Path, Dataset]:
+) -> tuple[Path, TrainingData]:
     """Check what is asked for and make its run folder.
 
     Args:
@@ -86,19 +65,19 @@ def begin(
         console: says what begins afresh.
 
     Returns:
-        The folder, and the data in memory.
+        The folder, and the data.
 
     Raises:
         UserError: something does not work; nothing has been made then.
     """
     folder = out or next_folder(re.sub(r"[^\w.@-]+", "-", request.network.name)[:40])
     check_free(folder)
-    dataset, resolution = load_for(request, source)
+    dataset, resolution = load_for(request, source, console)
     where = source if source == "digits" else str(absolute(source))
     initial, request = (None, request) if weights is None else _initial(weights, request, dataset, resolution, console)
     given = absolute(str(weights)) if weights else None
     config = resolve_config(request, where, resolution, given, teaching.section if teaching else None)
-    _check_holdout(config, dataset)
+    check_holdout(config, dataset)
     device = best_device()
     if teaching and teaching.is_trained:
         keep_teacher(folder / TEACHER, trained_teacher(teaching, dataset, resolution, console))
@@ -108,22 +87,8 @@ def begin(
     return folder, dataset
 
 
-def _check_holdout(config: TrainConfig, dataset: Dataset) -> None:
-    try:
-        _holdout(config, dataset)
-    except DataError as error:
-        raise UserError(f"{error}, or hold none out (--holdout 0)") from None
-
-
-def _holdout(config: TrainConfig, dataset: Dataset) -> Split | None:
-    """Numbers of the images that train and of those held out; None where all train."""
-    if not config.data.holdout:
-        return None
-    return holdout_split(dataset.y_train, config.data.holdout, config.seed)
-
-
 def _initial(
-    weights: Path, request: TrainRequest, dataset: Dataset, resolution: int, console: Console
+    weights: Path, request: TrainRequest, dataset: TrainingData, resolution: int, console: Console
 ) -> tuple[GraphModule, TrainRequest]:
     """A module that holds the weights, and the request with the epsilon that they were trained with."""
     loaded = load_weights(weights, request.network.arch, resolution=resolution)
@@ -135,7 +100,7 @@ def _initial(
     return module, replace(request, network=replace(request.network, arch=arch))
 
 
-def carry_on(run: TrainRun, dataset: Dataset, console: Console) -> dict[str, Any]:
+def carry_on(run: TrainRun, dataset: TrainingData, console: Console) -> dict[str, Any]:
     """Carry a training to its end, from wherever it is.
 
     Args:
@@ -154,19 +119,10 @@ def carry_on(run: TrainRun, dataset: Dataset, console: Console) -> dict[str, Any
     run.check_data(dataset.fingerprint)
     config, device = run.config, best_device()
     distillation = _distillation(run, dataset, console)
-    images, holdout = _splits(config, dataset)
+    images, holdout = splits(config, dataset)
     module = _module(run, dataset.num_classes, len(images)).to(device)
     _train(run, module, images.to(device), holdout and holdout.to(device), distillation, console)
     return _finish(run, module, dataset)
-
-
-def _splits(config: TrainConfig, dataset: Dataset) -> tuple[ImageSet, ImageSet | None]:
-    """Images that train, and those held out, if any."""
-    images = prepare(dataset, config.data.resolution)
-    split = _holdout(config, dataset)
-    if split is None:
-        return images, None
-    return images.select(torch.from_numpy(split.train)), images.select(torch.from_numpy(split.holdout))
 
 
 def _module(run: TrainRun, num_classes: int, num_images: int) -> GraphModule:
@@ -181,7 +137,7 @@ def _module(run: TrainRun, num_classes: int, num_images: int) -> GraphModule:
     return module
 
 
-def _distillation(run: TrainRun, dataset: Dataset, console: Console) -> Distillation | None:
+def _distillation(run: TrainRun, dataset: TrainingData, console: Console) -> Distillation | None:
     """The teacher, trained first where it is a run of its own."""
     section, folder = run.config.teacher, run.folder / TEACHER
     if section is None:
@@ -199,8 +155,8 @@ def _distillation(run: TrainRun, dataset: Dataset, console: Console) -> Distilla
 def _train(
     run: TrainRun,
     module: GraphModule,
-    images: ImageSet,
-    holdout: ImageSet | None,
+    images: ImageSource,
+    holdout: ImageSource | None,
     distillation: Distillation | None,
     console: Console,
 ) -> None:
@@ -228,14 +184,15 @@ def _train(
             progress.finished(epoch, accuracy)
 
 
-def _finish(run: TrainRun, module: GraphModule, dataset: Dataset) -> dict[str, Any]:
+def _finish(run: TrainRun, module: GraphModule, dataset: TrainingData) -> dict[str, Any]:
     """Test, export, and ``final.json``, which is written last."""
     config = run.config
-    test = prepare(dataset, config.data.resolution, "test")
+    test = image_source(dataset, config.data.resolution, "test")
     correct = num_correct(module, test.to(best_device()))
     metadata = input_metadata(test.mean, test.std, dataset.class_names)
-    sample = test.normalised(test.images[:NUM_COMPARED])
-    difference = export(config.arch, module.cpu(), sample, metadata, run.folder / "best")
+    sample, _ = next(test.batches(torch.arange(min(NUM_COMPARED, len(test))), NUM_COMPARED))
+    inputs = normalised(sample, test.mean, test.std)
+    difference = export(config.arch, module.cpu(), inputs, metadata, run.folder / "best")
     counts = count(lower(config.arch, config.data.resolution, dataset.num_classes))
     final = {
         "format": FINAL_FORMAT,

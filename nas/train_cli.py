@@ -13,8 +13,8 @@ from nas.errors import UserError
 from nas.latency_cli import Json, print_json
 
 if TYPE_CHECKING:
-    from nas.dataset import Dataset
     from nas.teacher import Teaching
+    from nas.train_data import TrainingData
     from nas.train_run import TrainRun
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -82,6 +82,12 @@ def train_command(
     holdout: Annotated[
         float, typer.Option(min=0, max=0.9, help="Part of the training split that shows progress; 0: none.")
     ] = 0.1,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream", help="Read a folder's images batch by batch; default: if memory is short."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
     squeeze: Annotated[
         float | None, typer.Option("--se", help="Squeeze-and-excitation of this ratio.", metavar="R")
@@ -107,13 +113,14 @@ def train_command(
     [bold]nas train mobilenet_v3_small --teacher resnet50[/bold]  trains the teacher first.
     """
     from nas.network import resolve, squeezed
-    from nas.train import begin, data_of
+    from nas.train import begin
     from nas.train_config import TrainRequest, asked_resolution, zoo_name
+    from nas.train_data import data_of
 
     console = Console(stderr=as_json)
     if resume is not None:
         _check_alone(context)
-        _carry_on(resume, data_of(resume), console, as_json)
+        _carry_on(resume, data_of(resume, console), console, as_json)
         return
     if network is None:
         raise UserError("which network? name one (nas zoo list shows them), or continue a run with --resume RUN")
@@ -140,6 +147,7 @@ def train_command(
         epochs=epochs,
         overrides={key: value for key, value in options.items() if value is not None},
         holdout=holdout,
+        stream=stream,
         seed=seed,
     )
     teaching = _teaching(teacher, distill_weight, temperature)
@@ -164,7 +172,7 @@ def _teaching(teacher: str | None, weight: float, temperature: float) -> Teachin
     return Teaching(source=teacher, weight=weight, temperature=temperature) if teacher else None
 
 
-def _carry_on(folder: Path, dataset: Dataset, console: Console, as_json: bool) -> None:
+def _carry_on(folder: Path, dataset: TrainingData, console: Console, as_json: bool) -> None:
     from nas.train import carry_on
     from nas.train_run import TrainRun
 
@@ -187,11 +195,11 @@ def _carry_on(folder: Path, dataset: Dataset, console: Console, as_json: bool) -
     _say(console, "exported", f"{folder}/best: arch.json, model.onnx, weights.safetensors; {difference}")
 
 
-def _describe(run: TrainRun, dataset: Dataset, console: Console) -> None:
+def _describe(run: TrainRun, dataset: TrainingData, console: Console) -> None:
     config, recipe = run.config, run.config.recipe
     side = config.data.resolution
     _say(console, "network", f"{config.network.name}, {side} px, {dataset.num_classes} classes")
-    _say(console, "data", f"{dataset.name}: {len(dataset.x_train):,} training and {len(dataset.x_test):,} test images")
+    _say(console, "data", f"{dataset.name}: {len(dataset.y_train):,} training and {len(dataset.y_test):,} test images")
     rate = f"learning rate {recipe.learning_rate:g} at batch size {recipe.batch_size}, {recipe.schedule} decay"
     _say(console, "recipe", f"{recipe.epochs} epochs of {recipe.optimizer}, {rate}")
     if config.teacher:

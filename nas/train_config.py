@@ -43,6 +43,9 @@ class TrainDataSection(Section):
     source: str = Field(description="digits, a .npz file, or a folder with train/CLASS/* and val/CLASS/*")
     resolution: int = Field(ge=1, description="side of the training images in pixels")
     holdout: float = Field(DEFAULT_HOLDOUT, ge=0, lt=1, description="part of the training split that shows progress")
+    stream: bool | None = Field(
+        None, description="read a folder's images when their turn comes; None: if memory is short"
+    )
 
 
 class TeacherSection(Section):
@@ -93,6 +96,7 @@ class TrainRequest:
         epochs: how many.
         overrides: keys of `TrainingSection` that the recipe does not decide.
         holdout: part of the training split that shows progress, in [0, 1).
+        stream: whether a folder's images stay on the disk until their turn comes; None: if memory is short.
         seed: of everything.
     """
 
@@ -103,6 +107,7 @@ class TrainRequest:
     epochs: int = 10
     overrides: Mapping[str, Any] = field(default_factory=dict)
     holdout: float = DEFAULT_HOLDOUT
+    stream: bool | None = None
     seed: int = 0
 
 
@@ -145,7 +150,7 @@ def resolve_config(
     return TrainConfig(
         seed=request.seed,
         network=NetworkSection(name=request.network.name, arch=str(arch), training_of=request.training_of),
-        data=TrainDataSection(source=source, resolution=resolution, holdout=request.holdout),
+        data=TrainDataSection(source=source, resolution=resolution, holdout=request.holdout, stream=request.stream),
         training=validated(TrainingSection, training | dict(request.overrides), "training options"),
         weights=weights,
         teacher=teacher,

@@ -180,6 +180,6 @@ def test_image_size_is_checked(root):
 def test_folder_larger_than_memory(root, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**20))
     with pytest.raises(
-        DataError, match=r"10 images of 4096 pixels need 0\.5 GiB of memory and 0\.0 GiB are free; lower"
+        DataError, match=r"10 images of 4096 pixels need 0\.9 GiB of memory and 0\.0 GiB are free; lower"
     ):
         load_dataset(str(root), image_size=4096)
