@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import nas
+from nas.adapt_cli import adapt_command
 from nas.claims.cli import claims_command
 from nas.controller_bench.cli import bench_app
 from nas.devices.cli import device_app
@@ -41,6 +42,7 @@ app.add_typer(bench_app, name="bench")
 app.command("claims")(claims_command)
 app.command("train")(train_command)
 app.command("export")(export_command)
+app.command("adapt")(adapt_command)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

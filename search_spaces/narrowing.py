@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from search_spaces.arch import ArchSpec, Block, BlockSpec, ConvOp, Shortcut
-from search_spaces.edits import expanded, one_layer_blocks
+from search_spaces.edits import expanded
+from search_spaces.lower import lower
 from search_spaces.module import Branch, BranchConv, Branches, Fork, Step
-from search_spaces.width_groups import ALL_KINDS, WidthGroup
+from search_spaces.width_groups import ALL_KINDS, WidthGroup, width_groups
 
 _OUTER: dict[ConvOp, str] = {
     "conv": "conv",
@@ -21,8 +22,17 @@ _INNER: dict[ConvOp, str] = {"mbconv": "expand", "bottleneck": "reduce", "bottle
 """Operation of a layer -> the convolution that has its outer and its inner width."""
 
 
+_ROOMY = 1024
+"""Pixels, into which the windows of any network fit."""
+
+
 class StructureError(ValueError):
     """A width that would change more than widths: drop an expansion or a projection, or make a skip appear or vanish."""
+
+
+def groups_of(arch: ArchSpec) -> tuple[WidthGroup, ...]:
+    """Every width of `arch`; they are the same at all resolutions at which it can be built."""
+    return width_groups(lower(arch, _ROOMY, 1)).groups
 
 
 def narrowed(arch: ArchSpec, groups: Iterable[WidthGroup], widths: Mapping[str, int]) -> ArchSpec:
@@ -37,7 +47,7 @@ def narrowed(arch: ArchSpec, groups: Iterable[WidthGroup], widths: Mapping[str, 
         StructureError: a width at which the network would have other operations.
         ValueError: layers share a block, or a name is not that of a group which can be chosen.
     """
-    if arch != one_layer_blocks(arch):
+    if any(isinstance(block, BlockSpec) and block.repeats > 1 for block in arch.blocks):
         raise ValueError("widths are changed layer by layer: give one_layer_blocks(arch)")
     channels: dict[str, int] = {}
     unknown = set(widths)
@@ -80,6 +90,8 @@ def _block(name: str, block: BlockSpec, given: int, channels: Mapping[str, int])
     inner = channels[f"{name}.{_INNER[block.op]}"] if has_expansion or block.is_bottleneck else None
     if has_expansion and inner == given:
         raise StructureError(f"{name}: at {inner} channels the expansion would widen nothing and be left out")
+    if (given, out) == (layer.in_channels, layer.out_channels) and inner in (None, layer.expanded_channels):
+        return block
     changed = replace(block, in_channels=given, out_channels=out, expand_ratio=1, expand_channels=inner)
     if has_expansion and inner is not None:
         changed = expanded(changed, inner)

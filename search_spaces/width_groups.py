@@ -126,28 +126,31 @@ def _tied(drawn: Mapping[str, Ids], graph: Graph) -> Ids:
 
 
 def _groups(graph: Graph, of: Mapping[str, Ids]) -> Iterator[WidthGroup]:
-    """Channels with the same makers are one group."""
-    makers: dict[int, list[str]] = {}
-    for op in graph.ops:
-        if makes_channels(op):
-            for channel in dict.fromkeys(of[op.name].tolist()):
-                makers.setdefault(channel, []).append(op.name)
-    by_makers: dict[tuple[str, ...], list[int]] = {}
-    for channel, names in makers.items():
-        by_makers.setdefault(tuple(names), []).append(channel)
-    members: dict[int, list[str]] = {}
-    for op in graph.ops:
-        if isinstance(op, Conv | Linear):
-            for channel in dict.fromkeys(of[op.name].tolist()):
-                members.setdefault(channel, []).append(op.name)
-    layer_outputs = _layer_outputs(graph, of)
+    """Channels that the same operations put out are one group."""
+    outputs = _layer_outputs(graph, of)
     normed = {c for op in graph.ops if isinstance(op, LocalResponseNorm) for c in of[op.name].tolist()}
     part_of = {part.op.name: part for part in parts(graph)}
-    assert len({names[0] for names in by_makers}) == len(by_makers), "a convolution begins two groups"
-    for names, channels in by_makers.items():
-        own = [part_of[name] for name in names]
-        kind = "local_norm" if normed.intersection(channels) else _kind(own, not layer_outputs.isdisjoint(channels))
-        yield WidthGroup(names[0], kind, tuple(members[channels[0]]), tuple(channels))
+    for members, ids in _by_members(list(part_of), of):
+        makers = [part_of[name] for name in members if makes_channels(part_of[name].op)]
+        channels = tuple(ids.tolist())
+        kind = _kind(makers, not outputs.isdisjoint(channels)) if normed.isdisjoint(channels) else "local_norm"
+        yield WidthGroup(makers[0].op.name, kind, members, channels)
+
+
+def _by_members(names: Sequence[str], of: Mapping[str, Ids]) -> list[tuple[tuple[str, ...], Ids]]:
+    """Operations that put out the same channels, with these, by partition refinement: each operation splits the sets."""
+    labels = np.zeros(1 + max(int(ids.max()) for ids in of.values()), dtype=np.int64)
+    members: list[tuple[str, ...]] = [()]  # by label; the image's channels keep label 0
+    for name in names:
+        ids = np.unique(of[name])
+        before, part = np.unique(labels[ids], return_inverse=True)
+        labels[ids] = len(members) + part
+        members += [(*members[label], name) for label in before.tolist()]
+    order = {name: place for place, name in enumerate(names)}
+    found = [
+        (members[label], np.flatnonzero(labels == label)) for label in np.unique(labels).tolist() if members[label]
+    ]
+    return sorted(found, key=lambda group: (order[group[0][0]], int(group[1][0])))
 
 
 def _layer_outputs(graph: Graph, of: Mapping[str, Ids]) -> set[int]:

@@ -1,0 +1,165 @@
+"""The loop: propose, judge, accept, until the budget is met. It knows nothing of training, devices or disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nas.netadapt.proposal import Cost, NarrowerWidths, Offer, Proposal, multiples_of_8, offer
+from nas.netadapt.schedule import ReductionSchedule, within
+from nas.netadapt.selection import Candidate, Choice, Selection, by_slope
+from search_spaces.arch import ArchSpec
+from search_spaces.width_groups import V3_KINDS, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Accuracies of one step, all in [0, 1] and of the same images.
+
+    Attributes:
+        parent: of the parent, unchanged but treated (trained, calibrated) as the proposals were: what they gained by
+            the treatment alone is not theirs.
+        proposals: of each proposal, in their order.
+    """
+
+    parent: float
+    proposals: tuple[float, ...]
+
+
+Judge = Callable[[ArchSpec, Sequence[Proposal]], Judgement]
+"""Parent and proposals -> accuracies."""
+
+Settle = Callable[[ArchSpec, Proposal], float]
+"""Parent and accepted proposal -> its cost as it counts towards the budget: a measurement, where prices are predictions."""
+
+
+def as_priced(parent: ArchSpec, accepted: Proposal) -> float:  # noqa: ARG001  (one of several ways to settle)
+    """What the proposal was priced at."""
+    return accepted.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a network is adapted.
+
+    Attributes:
+        schedule: what each step has to save.
+        seed_cost: of the network that the adaptation began with: the schedule's L.
+        target: cost to come down to.
+        selection: accepts one proposal of a step.
+        kinds: of the widths that may be narrowed.
+        widths: what they may be narrowed to.
+    """
+
+    schedule: ReductionSchedule
+    seed_cost: float
+    target: float
+    selection: Selection = by_slope
+    kinds: frozenset[Kind] = V3_KINDS
+    widths: NarrowerWidths = multiples_of_8
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an adaptation stands.
+
+    Attributes:
+        arch: the network, a layer a block.
+        cost: as settled.
+        step: number of accepted steps.
+    """
+
+    arch: ArchSpec
+    cost: float
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One accepted step.
+
+    Attributes:
+        parent: where it began.
+        asked: what the schedule asked it to save, no more than is lacking to the target.
+        reduction: what it was asked to save after all: less where no proposal could save so much.
+        judgement: accuracies.
+        candidates: what was chosen from, in the network's order.
+        choice: the accepted one.
+        position: where it ends.
+    """
+
+    parent: Position
+    asked: float
+    reduction: float
+    judgement: Judgement
+    candidates: tuple[Candidate, ...]
+    choice: Choice
+    position: Position
+
+
+class UnreachableError(Exception):
+    """No width that may be narrowed saves anything any more.
+
+    Attributes:
+        best: the network of least cost so far.
+    """
+
+    def __init__(self, best: Position, target: float) -> None:
+        self.best = best
+        super().__init__(
+            f"target {target:g} unreachable: after {best.step} steps no width saves anything below {best.cost:g}"
+        )
+
+
+def adapt(start: Position, rules: Rules, cost: Cost, judge: Judge, settle: Settle = as_priced) -> Iterator[Step]:
+    """Steps from `start` until the target is met; each is the last one's child (arXiv 1804.03230, algorithm 1).
+
+    A step is a function of what it begins with, so that an interrupted adaptation goes on from its last position. Savings
+    are differences of prices, the budget is kept by settled costs, which may differ. Each step narrows a width, so there is
+    an end.
+
+    Args:
+        start: the seed, or where another adaptation by these rules stopped.
+        rules: how.
+        cost: price of a network; may learn from what is settled.
+        judge: accuracies of a step.
+        settle: cost of what was accepted.
+
+    Yields:
+        Steps as they are accepted.
+
+    Raises:
+        UnreachableError: the target cannot be met; the steps before it stand.
+    """
+    position = start
+    while not within(position.cost, rules.target):
+        step = _step(position, rules, cost, judge, settle)
+        yield step
+        position = step.position
+
+
+def _step(parent: Position, rules: Rules, cost: Cost, judge: Judge, settle: Settle) -> Step:
+    lacking = parent.cost - rules.target
+    asked = min(rules.schedule.reduction(parent.step + 1, rules.seed_cost), lacking)
+    offered, reduction = _offer(parent, rules, cost, asked)
+    judgement = judge(parent.arch, offered.proposals)
+    candidates = tuple(
+        Candidate(proposal, accuracy, accuracy - judgement.parent)
+        for proposal, accuracy in zip(offered.proposals, judgement.proposals, strict=True)
+    )
+    choice = rules.selection(candidates)
+    accepted = choice.candidate.proposal
+    position = Position(accepted.arch, settle(parent.arch, accepted), parent.step + 1)
+    return Step(parent, asked, reduction, judgement, candidates, choice, position)
+
+
+def _offer(parent: Position, rules: Rules, cost: Cost, asked: float) -> tuple[Offer, float]:
+    """What saves as much as is asked for, or half, a quarter ... where nothing does, and how much that is."""
+    reduction = asked
+    offered = offer(parent.arch, cost, reduction, rules.kinds, rules.widths)
+    if not offered.proposals and offered.most <= 0:
+        raise UnreachableError(parent, rules.target)
+    while not offered.proposals:
+        reduction /= 2
+        offered = offer(parent.arch, cost, reduction, rules.kinds, rules.widths)
+    return offered, reduction

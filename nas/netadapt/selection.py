@@ -1,0 +1,84 @@
+"""Which of the scored proposals of a step is accepted, and why: rules that ties cannot make ambiguous."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.netadapt.proposal import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal and what it does to the accuracy.
+
+    Attributes:
+        proposal: with its saving, which is positive.
+        accuracy: of the proposal, in [0, 1].
+        accuracy_change: against the parent that was trained as much without being changed.
+    """
+
+    proposal: Proposal
+    accuracy: float
+    accuracy_change: float
+
+    @property
+    def slope(self) -> float:
+        """Change of accuracy for each unit of cost that is saved."""
+        return self.accuracy_change / self.proposal.saving
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The accepted candidate.
+
+    Attributes:
+        candidate: the accepted one.
+        tied: groups of others that the rule values as much; of all of them the first in the network's order was taken.
+    """
+
+    candidate: Candidate
+    tied: tuple[str, ...]
+
+
+Selection = Callable[[Sequence[Candidate]], Choice]
+"""Takes one of at least one candidate, given in the network's order."""
+
+
+def by_slope(candidates: Sequence[Candidate]) -> Choice:
+    """Largest change of accuracy for each unit of cost (arXiv 1905.02244, section 4.2: dAcc / |dLatency|).
+
+    That ratio means something only where accuracy falls: among gains it would prefer the smallest saving. So where some
+    candidates lose nothing, the one of these that saves most is taken, and of equal savings the most accurate.
+    """
+    free = [candidate for candidate in candidates if candidate.accuracy_change >= 0]
+    if free:
+        return _first_of_best(free, lambda candidate: (candidate.proposal.saving, candidate.accuracy))
+    return _first_of_best(candidates, lambda candidate: (candidate.slope, candidate.proposal.saving))
+
+
+def by_accuracy(candidates: Sequence[Candidate]) -> Choice:
+    """Highest accuracy (arXiv 1804.03230, algorithm 1), and of equal ones the largest saving."""
+    return _first_of_best(candidates, lambda candidate: (candidate.accuracy, candidate.proposal.saving))
+
+
+def at_random(seed: int) -> Selection:
+    """Any of them, all equally likely: what the rules have to beat. The draws are a function of `seed` and their number."""
+    rng = np.random.default_rng(seed)
+
+    def select(candidates: Sequence[Candidate]) -> Choice:
+        return Choice(candidates[int(rng.integers(len(candidates)))], ())
+
+    return select
+
+
+RULES: dict[str, Selection] = {"slope": by_slope, "accuracy": by_accuracy}
+"""Name -> rule: MobileNetV3's and NetAdapt's."""
+
+
+def _first_of_best(candidates: Sequence[Candidate], value: Callable[[Candidate], tuple[float, float]]) -> Choice:
+    best = max(map(value, candidates))
+    first, *others = [candidate for candidate in candidates if value(candidate) == best]
+    return Choice(first, tuple(other.proposal.group for other in others))
