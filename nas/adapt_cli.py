@@ -14,7 +14,9 @@ from nas.errors import UserError
 from nas.latency_cli import Json, OwnResolution, print_json
 
 if TYPE_CHECKING:
-    from nas.netadapt.plan import CostModel, Plan
+    from nas.netadapt.cost import CostModel
+    from nas.netadapt.plan import Plan
+    from nas.netadapt.proposal import Proposal
     from nas.network import NamedNetwork
 
 DEFAULT_CLASSES = 1000
@@ -126,11 +128,11 @@ def _print_plan(plan: Plan) -> None:
         ("saves", "right"),
     ):
         rows.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    rows.add_column("also narrowed")
+    rows.add_column("tied to it")
     for proposal in plan.offer.proposals:
         share = proposal.saving / plan.seed_cost
         saved = f"{text(proposal.saving)} ({share:.2%})"
-        others = ", ".join(member for member in proposal.members if member != proposal.group)
+        others = ", ".join(_other_layers(proposal))
         rows.add_row(proposal.group, proposal.kind, str(proposal.before), str(proposal.after), saved, others)
     console.print(rows)
     for group in plan.offer.infeasible:
@@ -144,3 +146,11 @@ def _print_plan(plan: Plan) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _other_layers(proposal: Proposal) -> list[str]:
+    """Members elsewhere: depthwise convolutions and gates of the same layer go without saying."""
+    layer = proposal.group.rpartition(".")[0]
+    return [
+        member for member in proposal.members if member != proposal.group and not (layer and member.startswith(layer))
+    ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from latency.op_key import op_keys
 from latency.table import LatencyTable, MissingKeysError
 from nas.errors import UserError
 from nas.netadapt.proposal import Cost
 from nas.netadapt.schedule import Amount
 from search_spaces.arch import ArchSpec
 from search_spaces.count import op_macs
+from search_spaces.graph import Graph
+from search_spaces.layer_sum import LayerSum
 from search_spaces.lower import lower
 
 
@@ -50,13 +53,13 @@ def mac_cost(resolution: int, num_classes: int) -> CostModel:
 
     The cost raises UserError for a network that cannot be built at that resolution.
     """
+    macs = LayerSum(lambda graph: sum(map(op_macs, graph.ops)), resolution, num_classes)
 
     def cost(arch: ArchSpec) -> float:
         try:
-            graph = lower(arch, resolution, num_classes)
+            return macs(arch)
         except ValueError as error:
             raise UserError(f"at {resolution} px: {error}") from None
-        return sum(map(op_macs, graph.ops))
 
     return CostModel("macs", "MACs", cost)
 
@@ -67,10 +70,23 @@ def table_cost(table: LatencyTable) -> CostModel:
     The cost raises UserError for a network with operations that have no price.
     """
 
+    def price_us(graph: Graph) -> float:
+        if table.missing(graph):
+            raise _NoPriceError
+        return sum(map(table.price_us, op_keys(graph)))
+
+    # what a key says of its surroundings reaches no further than the layer, see `latency.op_key`
+    prices_us = LayerSum(price_us, table.resolution, table.num_classes)
+
     def cost(arch: ArchSpec) -> float:
         try:
-            return table.price(arch).latency_ms
-        except MissingKeysError as error:
-            raise UserError(str(error)) from None
+            return (table.correction.intercept_us + prices_us(arch)) / 1000
+        except _NoPriceError:
+            missing = table.missing(lower(arch, table.resolution, table.num_classes))
+            raise UserError(str(MissingKeysError(missing, str(arch)))) from None
 
     return CostModel("table", "ms", cost)
+
+
+class _NoPriceError(Exception):
+    """A layer has operations without a price."""
