@@ -116,18 +116,20 @@ def _labels(y: NDArray[Any], where: str) -> Labels:
 
 
 def _class_names(names: NDArray[Any] | None, y: dict[Part, Labels], path: Path) -> tuple[str, ...]:
-    highest = max((int(labels.max()) for labels in y.values() if labels.size), default=0)
+    part = max(PARTS, key=lambda part: int(y[part].max(initial=0)))
+    highest = int(y[part].max(initial=0))
+    where = f"y_{part}[{int(y[part].argmax())}]" if len(y[part]) else f"y_{part}"
     if names is None:
         # a label out of all proportion is no class index, and would make a giant classifier
         if len(y["train"]) and highest >= max(len(y["train"]), 2):
             raise DataError(
-                f"{path}: the highest label is {highest} with only {len(y['train'])} training images; "
+                f"{path}: {where} is {highest} with only {len(y['train'])} training images; "
                 "number the classes from 0 without large gaps"
             )
         return tuple(str(index) for index in range(highest + 1))
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) <= highest:
         raise DataError(
             f"{path}: class_names is {names.dtype} of shape {names.shape}; "
-            f"must be text, one name for each label from 0 to {highest}"
+            f"must be text, one name for each label from 0 to {highest} ({where})"
         )
     return tuple(str(name) for name in names)

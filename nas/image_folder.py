@@ -24,7 +24,7 @@ FileNames: TypeAlias = NDArray[np.bytes_]
 by one."""
 
 _MAX_THREADS = 16
-# as it is decoded, and as the trainer's tensors
+# of each image, in a training: as it is decoded, and as the trainer's tensors
 _COPIES_IN_MEMORY = 2
 # of the free memory; the rest is for the training itself and for everybody else
 _SHARE_OF_MEMORY = 0.5
@@ -63,26 +63,27 @@ class ImageFolder(LabelledImages):
         """Of both splits, the training split first."""
         return np.concatenate([self.files_train, self.files_test])
 
-    def memory_bytes(self, image_size: int) -> int:
-        """What a training takes that has all images in memory, `image_size` pixels high and wide."""
-        return len(self.files) * image_size * image_size * 3 * _COPIES_IN_MEMORY
+    def memory_bytes(self, image_size: int, copies: int = _COPIES_IN_MEMORY) -> int:
+        """What `copies` of all images take in memory, by default a training's, `image_size` pixels high and wide."""
+        return len(self.files) * image_size * image_size * 3 * copies
 
     def fits(self, image_size: int) -> bool:
         """Whether that is a sensible part of the memory that is free now."""
         return self.memory_bytes(image_size) <= _SHARE_OF_MEMORY * _free_bytes()
 
-    def decoded(self, image_size: int, advice: str = ADVICE) -> Dataset:
+    def decoded(self, image_size: int, advice: str = ADVICE, copies: int = _COPIES_IN_MEMORY) -> Dataset:
         """All images in memory; see `decode_image`.
 
         Args:
             image_size: height and width in memory, in pixels, at least 1.
             advice: what helps where they do not fit into memory.
+            copies: of the images that there will be in the end, this one included; all have to fit.
 
         Raises:
             DataError: an image cannot be read, or all of them do not fit into memory.
         """
         check_image_size(image_size)
-        needed_bytes, free_bytes = self.memory_bytes(image_size), _free_bytes()
+        needed_bytes, free_bytes = self.memory_bytes(image_size, copies), _free_bytes()
         if needed_bytes > free_bytes:
             raise DataError(
                 f"{self.root}: {len(self.files):,} images of {image_size} pixels need {gibibytes(needed_bytes)} of memory "

@@ -11,6 +11,9 @@ from torch import Tensor
 
 Rgb = tuple[float, float, float]
 
+# of a device's free memory; the rest is for the network and its activations
+_SHARE_OF_MEMORY = 0.5
+
 
 class ImageSource(Protocol):
     """Labelled images of one size, a batch at a time; where they come from makes no difference to any pixel."""
@@ -57,11 +60,11 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """Images ready for training, all of them on the device that trains.
+    """Images ready for training, all of them in memory: on the device that trains, if they fit there.
 
     Attributes:
-        images: uint8, N x 3 x H x W, channels last, 0..255.
-        labels: int64, N.
+        images: uint8, N x 3 x H x W, channels last, 0..255; on the device that trains, or on the CPU.
+        labels: int64, N, on the device that trains.
         mean: per channel, of the training split, in [0, 1].
         std: likewise.
     """
@@ -76,26 +79,35 @@ class ImageSet:
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
-        return self.images.device
+        """Where batches are."""
+        return self.labels.device
 
     def select(self, indices: Tensor) -> ImageSet:
         """The images at `indices` (int64)."""
-        return ImageSet(self.images[indices], self.labels[indices], self.mean, self.std)
+        images = self.images[indices.to(self.images.device)]
+        return ImageSet(images, self.labels[indices.to(self.device)], self.mean, self.std)
 
     def to(self, device: torch.device) -> ImageSet:
-        """The same images on `device`."""
-        return ImageSet(self.images.to(device), self.labels.to(device), self.mean, self.std)
+        """The same images for `device`; they go there a batch at a time where all of them would leave it too little memory."""
+        images = self.images.to(device) if _fits(self.images, device) else self.images
+        return ImageSet(images, self.labels.to(device), self.mean, self.std)
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """As `ImageSource`."""
         for batch in torch.split(order, batch_size):
-            indices = batch.to(self.device)
-            yield self.images[indices], self.labels[indices]
+            yield self.images[batch.to(self.images.device)].to(self.device), self.labels[batch.to(self.device)]
 
     def normalised(self, images: Tensor) -> Tensor:
         """As the function `normalised`, by the constants of this set."""
         return normalised(images, self.mean, self.std)
+
+
+def _fits(images: Tensor, device: torch.device) -> bool:
+    """Whether `images` take a sensible part of the memory that is free on `device`."""
+    if device.type != "cuda" or images.device == device:
+        return True
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return images.nbytes <= _SHARE_OF_MEMORY * free_bytes
 
 
 def normalised(images: Tensor, mean: Rgb, std: Rgb) -> Tensor:

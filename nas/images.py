@@ -13,6 +13,8 @@ from nas.dataset import Dataset
 from nas.training import ImageSet
 
 ADVICE = "lower data.resolution, or take fewer images with data.num_train and data.num_test (nas train streams them)"
+# of each image: as it is decoded, as tensors, in the parts that train and score, and these once more for the trials
+COPIES = 4
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Images:
         found = data.open_dataset(section.source)
         if section.num_train or section.num_test:
             found = data.subset(found, section.num_train, section.num_test, config.seed)
-        dataset = found.decoded(section.resolution, ADVICE) if isinstance(found, data.ImageFolder) else found
-        return cls(dataset, prepare(dataset, section.resolution), prepare(dataset, section.resolution, "test"))
+        if isinstance(found, data.ImageFolder):
+            found = found.decoded(section.resolution, ADVICE, COPIES)
+        return cls(found, prepare(found, section.resolution), prepare(found, section.resolution, "test"))
 
     def split(self, config: Config) -> tuple[ImageSet, ImageSet]:
         """Of the training split, the images that train candidates and those that score them."""
