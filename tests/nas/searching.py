@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psutil
 
 MARK = "NAS_TEST_MARK"
 PATIENCE_S = 240.0  # gives up waiting; asserts nothing
+OPEN = {"RAY_AUTH_MODE": "disabled"}  # by default Ray asks for a token where its user happens to have one
 
 
 class Program:
@@ -79,6 +81,17 @@ class Program:
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.2)
 
+    def finish(self) -> tuple[int, str]:
+        """Exit status and everything printed; nothing of it is left running, and no traceback was shown."""
+        try:
+            status, output = self.wait()
+            self.wait_until_gone()
+            assert self.processes() == []
+        finally:
+            self.kill_everything()
+        assert "Traceback" not in output
+        return status, output
+
 
 class Search(Program):
     """One `nas` command; `prelude` is Python that runs first, in the driver alone."""
@@ -93,16 +106,28 @@ class Search(Program):
         code = f"{prelude}\nfrom nas.cli import main\nmain()"
         super().__init__(sys.executable, "-c", code, *arguments, cwd=cwd, variables=variables)
 
-    def finish(self) -> tuple[int, str]:
-        """Exit status and everything printed; nothing of it is left running, and no traceback was shown."""
-        try:
-            status, output = self.wait()
-            self.wait_until_gone()
-            assert self.processes() == []
-        finally:
-            self.kill_everything()
-        assert "Traceback" not in output
-        return status, output
+
+_IN_TURN = """
+import json, sys
+from nas.cli import main
+for arguments in json.loads(sys.argv.pop()):
+    sys.argv[1:] = arguments
+    status = 0
+    try:
+        main()
+    except SystemExit as stop:
+        status = stop.code or 0
+    print(f"exit status {status}", flush=True)
+"""
+
+
+def in_turn(*commands: Sequence[str]) -> list[tuple[int, str]]:
+    """`nas` commands one after the other in one process, which imports torch and Ray once; as `Search.finish` of each."""
+    program = Program(sys.executable, "-c", _IN_TURN, json.dumps(commands), variables=OPEN)
+    status, output = program.finish()
+    assert status == 0, output
+    pieces = re.split(r"^exit status (\d+)\n", output, flags=re.MULTILINE)
+    return [(int(code), text) for text, code in zip(pieces[::2], pieces[1::2], strict=False)]
 
 
 def journal(run: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from nas.cli import main
 from nas.config import parse_config
 from nas.search import _data_fingerprint
 from nas.trial import read_trials
-from tests.nas.searching import Search
+from tests.nas.searching import OPEN, Search
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -44,10 +44,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_search_with_a_table_of_accuracies(folder):
+def test_search_with_a_table_of_accuracies(folder, cluster):
     cache = {"XDG_CACHE_HOME": str(folder / "cache")}
-    command = ("search", "--config", "tiny.yaml", "--table", "acc.csv", "--out", "run")
-    status, output = Search(*command, cwd=folder, variables=cache).finish()
+    command = ("search", "--config", "tiny.yaml", "--table", "acc.csv", "--out", "run", "--ray-address", cluster)
+    status, output = Search(*command, cwd=folder, variables=cache | OPEN).finish()
     assert status == 0, output
     assert re.search(r"accuracy +proxy top-1: Kendall tau 0\.\d+, R2 0\.\d+ in 5-fold", output)
     assert "trial" in output

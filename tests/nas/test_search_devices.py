@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+import shutil
 from statistics import fmean
 
 import pandas as pd
@@ -16,40 +13,13 @@ from latency.measurement import Measurement
 from nas.trial import pareto_front, read_trials
 from tests.nas.devices.conftest import Processes
 from tests.nas.priced import accuracy_of, arguments, record_accuracies, suggested
-from tests.nas.searching import Program, Search
+from tests.nas.searching import OPEN, Search, in_turn
 
 pytestmark = pytest.mark.timeout(300)
 
 TRIALS = 3
 TARGETS_MS = {"here": 0.5, "phone": 0.25}
-OPEN = {"RAY_AUTH_MODE": "disabled"}  # by default Ray asks for a token where its user happens to have one
 DEVICES = "[{name: here}, {name: phone, ray: pixels, target: 0.25ms}]"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Address of a cluster with one machine, which belongs to pool ``pixels``."""
-    address = f"127.0.0.1:{(port := free_port())}"
-    ports = (f"--port={port}", f"--ray-client-server-port={free_port()}", "--include-dashboard=false")
-    command = (str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2", *ports)
-    ray = Program(*command, "--resources", '{"latency:pixels": 1}', variables=OPEN)
-    try:
-        ray.wait_until(lambda: answers(port))
-        yield address
-    finally:
-        ray.kill_everything()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +29,18 @@ def made(tmp_path_factory):
     return folder
 
 
+def searching_on(cluster, *arguments):
+    """Words of a search that joins the cluster."""
+    return ["search", "--ray-address", cluster, *map(str, arguments)]
+
+
 def search_on(cluster, *arguments):
-    """Exit status and output of a search that joins the cluster."""
-    return Search("search", "--ray-address", cluster, *arguments, variables=OPEN).finish()
+    """Exit status and output of such a search."""
+    return Search(*searching_on(cluster, *arguments), variables=OPEN).finish()
 
 
-def setting(made, devices, **latency):
-    return [*arguments(TRIALS, made / "accuracies", devices=devices, **latency), "--set", "objective.target=0.5ms"]
+def setting(made, devices, trials=TRIALS, **latency):
+    return [*arguments(trials, made / "accuracies", devices=devices, **latency), "--set", "objective.target=0.5ms"]
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +99,10 @@ def test_each_device_has_its_front(finished):
 def test_a_record_of_two_devices_is_searched_again_over_the_worst(finished, made, cluster, tmp_path):
     run, _ = finished
     again = tmp_path / "again"
-    recorded = [*arguments(TRIALS, run, name="recorded", run=run, over_devices="worst"), "--set"]
+    recorded = [*arguments(2, run, name="recorded", run=run, over_devices="worst"), "--set"]
     status, output = search_on(cluster, "--out", str(again), *recorded, "objective.target=0.5ms")
     assert status == 0, output
-    for old, new in zip(read_trials(run / "trials.jsonl"), read_trials(again / "trials.jsonl"), strict=True):
+    for old, new in zip(read_trials(run / "trials.jsonl")[:2], read_trials(again / "trials.jsonl"), strict=True):
         assert new.device_latencies == old.device_latencies
         ratio = max(x.latency_ms / TARGETS_MS[name] for name, x in new.device_latencies.items())
         assert new.latency.latency_ms == pytest.approx(0.5 * ratio)
@@ -135,61 +110,71 @@ def test_a_record_of_two_devices_is_searched_again_over_the_worst(finished, made
     assert pareto_front(read_trials(again / "trials.jsonl"))
 
 
-def test_resumed_on_another_device_it_is_refused(finished, cluster):
-    run, _ = finished
-    path = run / "environment.json"
-    before = path.read_text()
-    document = json.loads(before)
-    document["calibration"]["devices"]["phone"]["device"]["cpu"] = "abacus"
-    path.write_text(json.dumps(document))
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    """A server, and a device of its pool ``boards``."""
+    processes = Processes(tmp_path_factory.mktemp("boards"))
     try:
-        status, output = search_on(cluster, "--resume", str(run))
+        processes.serve()
+        processes.agent("one")
+        yield processes
     finally:
-        path.write_text(before)
+        processes.stop()
+
+
+def board(processes, token_file):
+    return f"[{{name: board, server: '{processes.url}', pool: boards, token_file: {token_file}}}]"
+
+
+def test_a_board_behind_a_server(made, cluster, boards, tmp_path):
+    token_file = tmp_path / "client"
+    token_file.write_text(boards.client_token)
+    run = tmp_path / "run"
+    status, output = search_on(cluster, "--out", str(run), *setting(made, board(boards, token_file), trials=1))
+    assert status == 0, output
+    trials = read_trials(run / "trials.jsonl")
+    assert [(t.status, t.latency.source, t.device_latencies) for t in trials] == [("ok", "measured", {})]
+    records = [json.loads(line) for line in (run / "latency.jsonl").read_text().splitlines()[1:]]
+    assert [record["device"] for record in records] == ["board"]
+    files = [path.read_bytes() for path in run.rglob("*") if path.is_file()]
+    assert files
+    assert not any(boards.client_token.encode() in content for content in files)
+
+
+@pytest.fixture(scope="module")
+def refused(made, cluster, finished, boards):
+    """Searches that end before their first trial."""
+    run, _ = finished
+    moved = made / "moved"
+    shutil.copytree(run, moved, ignore=shutil.ignore_patterns("ray"))
+    document = json.loads((run / "environment.json").read_text())
+    document["calibration"]["devices"]["phone"]["device"]["cpu"] = "abacus"
+    (moved / "environment.json").write_text(json.dumps(document))
+    commands = {
+        "moved": ["--resume", moved],
+        "no pool": ["--out", made / "a", *setting(made, "[{name: a, ray: phones}]")],
+        "token": ["--out", made / "b", *setting(made, board(boards, boards.token_file))],  # a device's, not a client's
+    }
+    found = in_turn(*(searching_on(cluster, *command) for command in commands.values()))
+    return dict(zip(commands, found, strict=True))
+
+
+def test_resumed_on_another_device_it_is_refused(refused, made):
+    status, output = refused["moved"]
     assert status == 2, output
-    assert f"{run}: device 'phone' is another than the run began on (cpu: " in output
+    assert f"{made / 'moved'}: device 'phone' is another than the run began on (cpu: " in output
     assert ", abacus there)" in output
 
 
-def test_a_pool_that_nobody_belongs_to(made, cluster, tmp_path):
-    status, output = search_on(cluster, "--out", str(tmp_path / "run"), *setting(made, "[{name: a, ray: phones}]"))
+def test_a_pool_that_nobody_belongs_to(refused):
+    status, output = refused["no pool"]
     assert status == 2, output
     (line,) = [line for line in output.splitlines() if line.startswith("nas: ")]
     assert "'a': no machine of the Ray cluster offers pool 'phones'; pools there: pixels; " in line
     assert line.endswith("""ray start --address HOST:PORT --resources '{"latency:phones": 1}'""")
 
 
-def test_a_board_behind_a_server(made, cluster, tmp_path):
-    processes = Processes(tmp_path)
-    token_file = tmp_path / "client"
-    token_file.write_text(processes.client_token)
-    board = f"{{name: board, server: '{processes.url}', pool: boards, token_file: {token_file}}}"
-    try:
-        processes.serve()
-        processes.agent("one")
-        run = tmp_path / "run"
-        status, output = search_on(cluster, "--out", str(run), *setting(made, f"[{board}]"))
-    finally:
-        processes.stop()
-    assert status == 0, output
-    trials = read_trials(run / "trials.jsonl")
-    assert [(t.status, t.latency.source, t.device_latencies) for t in trials] == [("ok", "measured", {})] * TRIALS
-    records = [json.loads(line) for line in (run / "latency.jsonl").read_text().splitlines()[1:]]
-    assert [record["device"] for record in records] == ["board"] * TRIALS
-    files = [path.read_bytes() for path in run.rglob("*") if path.is_file()]
-    assert files
-    assert not any(processes.client_token.encode() in content for content in files)
-
-
-def test_a_server_that_refuses_the_token(made, cluster, tmp_path):
-    processes = Processes(tmp_path)
-    board = (
-        f"{{name: board, server: '{processes.url}', pool: boards, token_file: {processes.token_file}}}"  # a device's
-    )
-    try:
-        processes.serve()
-        status, output = search_on(cluster, "--out", str(tmp_path / "run"), *setting(made, f"[{board}]"))
-    finally:
-        processes.stop()
+def test_a_server_that_refuses_the_token(refused, boards):
+    status, output = refused["token"]
     assert status == 2, output
-    assert f"nas: device board: {processes.url}: " in output
+    assert f"nas: device board: {boards.url}: " in output

@@ -19,12 +19,13 @@ from tests.nas.priced import (
     save_made_up_table,
     suggested,
 )
-from tests.nas.searching import Search, num_journalled
+from tests.nas.searching import OPEN, Search, num_journalled
 
 pytestmark = pytest.mark.timeout(300)
 
 TRIALS = 6
 UNPRICED = 5  # the number of the one network whose operations the table does not know
+SHORT = 3  # that of the first one whose operations the shorter table does not know
 BELIEVE_IT = "import nas.table_trust; nas.table_trust.MAX_ERROR = 9.0"  # prices here are made up
 
 
@@ -34,12 +35,20 @@ def made(tmp_path_factory):
     archs = suggested(TRIALS)
     record_accuracies(folder / "accuracies", archs)
     save_made_up_table(folder / "table.json", archs[:UNPRICED])
+    save_made_up_table(folder / "short.json", archs[:SHORT])
     return folder
 
 
-def search(made, out, name, *more, prelude=BELIEVE_IT):
-    setting = arguments(TRIALS, made / "accuracies", name=name, table=made / "table.json")
-    return Search("search", "--out", str(out), *setting, *more, prelude=prelude)
+@pytest.fixture
+def search(made, cluster):
+    """A search with a table, by default that of all networks but `UNPRICED`."""
+
+    def search(out, name, table="table.json", trials=TRIALS, prelude=BELIEVE_IT):
+        setting = arguments(trials, made / "accuracies", name=name, table=made / table)
+        where = ("--out", str(out), "--ray-address", cluster)
+        return Search("search", *where, *setting, prelude=prelude, variables=OPEN)
+
+    return search
 
 
 def measured_outside(run):
@@ -47,16 +56,16 @@ def measured_outside(run):
     return [record for record in records if record["trial"] is None], [r for r in records if r["trial"] is not None]
 
 
-def test_a_table_prices_every_network(made, tmp_path):
+def test_a_table_prices_every_network_that_it_knows(made, search, tmp_path):
     run = tmp_path / "run"
-    status, output = search(made, run, "table").finish()
+    status, output = search(run, "table", "short.json", trials=SHORT + 1).finish()
     assert status == 0, output
-    table, trials = load_table(made / "table.json"), read_trials(run / "trials.jsonl")
-    assert len(trials) == TRIALS
-    for trial in trials[:UNPRICED]:
+    table = load_table(made / "short.json")
+    *priced, unpriced = read_trials(run / "trials.jsonl")
+    assert [trial.number for trial in priced] == list(range(SHORT))
+    for trial in priced:
         assert (trial.status, trial.accuracy) == ("ok", accuracy_of(trial.number))
         assert trial.latency == table.price(trial.arch)
-    unpriced = trials[UNPRICED]
     assert (unpriced.status, unpriced.reward) == ("failed", 0.0)
     assert unpriced.reason.startswith("latency: the table has no price for '")
     outside, inside = measured_outside(run)
@@ -65,13 +74,13 @@ def test_a_table_prices_every_network(made, tmp_path):
     assert {record["device"] for record in outside} == {"local"}
     local = json.loads((run / "environment.json").read_text())["calibration"]["devices"]["local"]
     assert local["reference_ms"] == REFERENCE_MS
-    assert f"latencies: {UNPRICED} priced by the table" in output
+    assert f"latencies: {SHORT} priced by the table" in output
     assert "table     " in output
     assert "priced by the table" in (run / "report.html").read_text()
 
 
-def test_a_table_that_is_off_is_refused_before_the_first_trial(made, tmp_path):
-    status, output = search(made, tmp_path / "run", "table", prelude="").finish()
+def test_a_table_that_is_off_is_refused_before_the_first_trial(search, tmp_path):
+    status, output = search(tmp_path / "run", "table", prelude="").finish()
     assert status == 2, output
     assert "table.json: the table is off by " in output
     assert "nas latency table build --space mnasnet" in output
@@ -79,10 +88,10 @@ def test_a_table_that_is_off_is_refused_before_the_first_trial(made, tmp_path):
     assert not (tmp_path / "run" / "environment.json").exists()
 
 
-def test_a_hybrid_search_measures_its_front_and_resumes(made, tmp_path):
+def test_a_hybrid_search_measures_its_front_and_resumes(made, cluster, search, tmp_path):
     """Every line of the journal follows from the lines before it, on either side of the kill."""
     run = tmp_path / "run"
-    running = search(made, run, "hybrid")
+    running = search(run, "hybrid")
     try:
         running.wait_until(lambda: num_journalled(run) >= 2)
     finally:
@@ -91,7 +100,7 @@ def test_a_hybrid_search_measures_its_front_and_resumes(made, tmp_path):
     assert 2 <= num_journalled(run) < TRIALS
     (made / "table.json").rename(made / "elsewhere.json")  # the run has its own copy
     try:
-        status, output = Search("search", "--resume", str(run)).finish()
+        status, output = Search("search", "--resume", str(run), "--ray-address", cluster, variables=OPEN).finish()
     finally:
         (made / "elsewhere.json").rename(made / "table.json")
     assert status == 0, output
