@@ -17,12 +17,14 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 search: install
 	$(BIN)/nas search --config mnas_large.yaml
 
-# Tests of what times things want the machine for themselves; the others share its cores.
-QUIET := tests/latency tests/nas/devices tests/nas/test_device_actor.py tests/nas/test_latency_cli.py \
-	tests/nas/test_latency_table_cli.py tests/nas/test_zoo_cli.py tests/nas/test_cli.py
+# Tests with the real meter want the machine for themselves; the others share its cores.
+QUIET := tests/latency/test_agent.py tests/latency/test_deployment.py tests/latency/test_kernel_profile.py \
+	tests/latency/test_meter_process.py tests/nas/devices/test_processes.py tests/nas/test_latency_cli.py \
+	tests/nas/test_measuring_commands.py
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(addprefix --ignore=,$(QUIET))
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder \
+		$(addprefix --ignore=,$(QUIET))
 	$(BIN)/python -m pytest -m "not slow" $(QUIET)
 
 test-all: install
