@@ -65,10 +65,10 @@ def by_accuracy(candidates: Sequence[Candidate]) -> Choice:
 
 
 def at_random(seed: int) -> Selection:
-    """Any of them, all equally likely: what the rules have to beat. The draws are a function of `seed` and their number."""
-    rng = np.random.default_rng(seed)
+    """Any of them, all equally likely: what the rules have to beat. The draw is a function of `seed` and the candidates."""
 
     def select(candidates: Sequence[Candidate]) -> Choice:
+        rng = np.random.default_rng([seed, *(int(candidate.proposal.arch.key, 16) for candidate in candidates)])
         return Choice(candidates[int(rng.integers(len(candidates)))], ())
 
     return select
