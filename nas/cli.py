@@ -20,6 +20,7 @@ from nas.devices.cli import device_app
 from nas.errors import UserError
 from nas.latency_cli import Json, latency_app, print_json
 from nas.latency_table_cli import estimate_command, table_app
+from nas.proxy_check_cli import proxy_check_command
 from nas.train_cli import export_command, train_command
 from nas.zoo_cli import zoo_app
 
@@ -39,6 +40,7 @@ latency_app.command("estimate")(estimate_command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")
 app.add_typer(bench_app, name="bench")
+app.command("proxy-check")(proxy_check_command)
 app.command("claims")(claims_command)
 app.command("train")(train_command)
 app.command("export")(export_command)

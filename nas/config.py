@@ -16,6 +16,7 @@ from nas.section import Fraction, Positive, Section
 from nas.space_section import Space, search_space
 from nas.strict_yaml import dump_yaml, read_mapping, read_yaml, validated
 from search_spaces.choice import Option
+from search_spaces.sharing import Sharing
 from search_spaces.space import SearchSpace
 
 
@@ -52,11 +53,27 @@ class TrainingSection(Section):
     clip_norm: float = Field(0.0, ge=0)
 
 
+class SupernetSection(Section):
+    """Weights that all candidates share."""
+
+    training: TrainingSection = TrainingSection(epochs=30, batch_size=128, learning_rate=0.1, clip_norm=5.0)
+    sharing: Sharing = Field("sliced", description="what candidates have in common; see search_spaces.supernet")
+    sampling: Literal["fair", "uniform"] = Field(
+        "fair", description="which candidates a step trains; see nas.path_sampling"
+    )
+    num_images: Positive = Field(
+        500, description="held-out images that score a candidate; fewer if there are not as many"
+    )
+    folder: str | None = Field(None, description="of a supernet trained before; default: the user's cache folder")
+
+
 class EvaluatorSection(Section):
     """Where accuracies come from."""
 
-    name: Literal["train", "recorded", "table"] = "train"
-    training: TrainingSection = TrainingSection()
+    name: Literal["train", "supernet", "zero_cost", "recorded", "table"] = "train"
+    training: TrainingSection = Field(TrainingSection(), description="train: of each candidate, by itself")
+    supernet: SupernetSection = SupernetSection()
+    score: Literal["synflow", "jacob_cov"] = Field("synflow", description="zero_cost: of the untrained network")
     run: str | None = Field(None, description="recorded: the run folder whose accuracies to use")
     table: str | None = Field(
         None, description="table: CSV of architectures and accuracies that a surrogate is fitted on"
@@ -68,6 +85,11 @@ class EvaluatorSection(Section):
     target: str | None = Field(None, description="table: its column of accuracies")
     scale: float = Field(1.0, gt=0, description="table: what makes fractions of them; 0.01 for percent")
     label: str = Field("held-out accuracy", min_length=1, description="what reports call the accuracy")
+
+    @property
+    def trains(self) -> bool:
+        """Whether accuracies come from the images of the data set."""
+        return self.name in ("train", "supernet", "zero_cost")
 
 
 class ControllerSection(Section):

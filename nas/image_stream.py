@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +91,7 @@ class ImageStream:
             num_workers=min(_MAX_WORKERS, _num_cpus()),
             prefetch_factor=_BATCHES_AHEAD,
             persistent_workers=True,
+            worker_init_fn=_end_with_parent,
             multiprocessing_context=_context(),
             generator=torch.Generator(),  # without one it draws from torch's own, which is dropout's
         )
@@ -176,6 +178,21 @@ class StreamedImages:
 def _as_it_is(batch: Any) -> Any:
     # arrays go through a pipe; as tensors they would need shared memory, of which containers have 64 MiB
     return batch
+
+
+def _end_with_parent(_: int) -> None:
+    """In a worker: not to stay when the process that it works for is killed.
+
+    DataLoader's own watch is on the parent process, which here is the fork server, and that stays while workers do.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only workers call this"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _num_cpus() -> int:

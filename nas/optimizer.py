@@ -37,7 +37,11 @@ def make_optimizer(module: nn.Module, recipe: TrainingRecipe) -> Optimizer:
         return TensorFlowRMSprop(
             groups, recipe.learning_rate, recipe.rmsprop_decay, recipe.momentum, recipe.rmsprop_epsilon
         )
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
+    sgd = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
+    for parameter in module.parameters():
+        # The fused kernel wants momentum for all parameters or for none, and not every step of a supernet reaches all
+        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 class TensorFlowRMSprop(Optimizer):

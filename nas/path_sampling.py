@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
-from search_spaces.choice import Choice, Choices, Option
+from search_spaces.choice import Choice, Option
 from search_spaces.space import SearchSpace
-
-Sampling = Literal["fair", "uniform"]
 
 PathSampler = Callable[[SearchSpace, torch.Generator], list[dict[str, Option]]]
 """Candidates of one step, drawn from the generator."""
@@ -46,10 +43,5 @@ def _drawn(choice: Choice, generator: torch.Generator) -> Option:
     return choice.options[int(torch.randint(len(choice.options), (), generator=generator))]
 
 
-SAMPLERS: dict[Sampling, PathSampler] = {"fair": fair_paths, "uniform": uniform_path}
-
-
-def with_widest(space: SearchSpace, choices: Choices) -> dict[str, Option]:
-    """`choices` with the most filters everywhere (TuNAS's filter warm-up, arXiv 2008.06120, section 4.3)."""
-    widest = {c.name: max(c.options) for c in space.choices if c.name.endswith(".filters")}  # type: ignore[type-var]
-    return {**choices, **widest}
+SAMPLERS: dict[str, PathSampler] = {"fair": fair_paths, "uniform": uniform_path}
+"""By the names that recipes use."""

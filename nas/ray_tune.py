@@ -57,7 +57,8 @@ def trial_seed(study_seed: int, number: int) -> int:
 class CandidateTrial(tune.Trainable):
     """Trains one network while the devices measure it, or before they do; a step is an epoch.
 
-    In the dashboard it is an actor called after its trial and architecture.
+    In the dashboard it is an actor called after its trial and architecture; where a trial takes less time than a process
+    takes to start, actors are used again, and are called after their first trial.
     """
 
     def setup(self, config: dict[str, Any], services: Services) -> None:  # type: ignore[override]  # tune.with_parameters
@@ -67,15 +68,23 @@ class CandidateTrial(tune.Trainable):
         if ray.get_runtime_context().get_node_id() in services.meter_nodes:
             pin(other_cores(services.num_measuring))
         torch.set_num_threads(services.num_threads)
+        self._services = services
+        self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
         self._number, self._arch = config["number"], config["arch"]
         self._quote = Quote.from_dict(json.loads(config["quote"]))
-        self._meters = services.meters
         self._measuring = self._ask_devices() if self._quote.measures_at_once else {}
-        self._evaluations: Iterator[Evaluation] = services.evaluator.evaluate(
-            parse_arch(self._arch), trial_seed(services.seed, self._number)
+        self._evaluations: Iterator[Evaluation] = self._services.evaluator.evaluate(
+            parse_arch(self._arch), trial_seed(self._services.seed, self._number)
         )
         self._latest: Evaluation | None = None
-        self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Go over to another trial in the same process."""
+        self._begin(new_config)
+        return True
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -94,7 +103,7 @@ class CandidateTrial(tune.Trainable):
 
     def _ask_devices(self) -> dict[str, Any]:
         """Device name -> the answer to come."""
-        return {name: meter.measure.remote(self._arch) for name, meter in self._meters.items()}
+        return {name: meter.measure.remote(self._arch) for name, meter in self._services.meters.items()}
 
     def _advance(self) -> dict[str, Any]:
         if failure := self._quote.failure:
@@ -280,7 +289,10 @@ def run_trials(searcher: ControllerSearcher, services: Services, config: Config,
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, max_concurrent_trials=config.concurrency, reuse_actors=False
+            search_alg=searcher,
+            num_samples=-1,
+            max_concurrent_trials=config.concurrency,
+            reuse_actors=config.evaluator.name != "train",
         ),
         run_config=tune.RunConfig(name=f"tune-{int(time.time())}", storage_path=str(storage), verbose=0),
     )

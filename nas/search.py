@@ -22,7 +22,8 @@ from nas.calibration import Calibration
 from nas.calibration_images import calibration_images
 from nas.config import Config
 from nas.errors import UserError
-from nas.evaluator import Evaluator, RecordedEvaluator, check_recorded_run
+from nas.evaluator import check_recorded_run
+from nas.evaluators import build_evaluator
 from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export_winner, train_finalists
 from nas.images import Images
 from nas.latency_check import absolute, check_latency, check_table, resolved_latency
@@ -35,7 +36,7 @@ from nas.ray_cluster import Cluster, ray_cluster
 from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
 from nas.run import TABLE, Run, write_json
 from nas.study import Constraints, ReplayError, Study
-from nas.table_evaluator import fitted_evaluator, read_accuracy_table
+from nas.table_evaluator import read_accuracy_table
 from nas.table_trust import NUM_NETWORKS, check_prices
 from nas.trial import Trial, best_trial
 from search_spaces.arch import ArchSpec
@@ -194,26 +195,13 @@ class _Session:
     def _services(self) -> Services:
         config = self.config
         return Services(
-            evaluator=self._evaluator(),
+            evaluator=build_evaluator(config, self.images, self.console),
             meters=self.bench.trial_actors,
             meter_nodes=self.bench.nodes if self.bench.trial_actors else frozenset(),
             num_measuring=config.latency.num_threads,
             seed=config.seed,
             num_threads=config.cpus_per_trial,
         )
-
-    def _evaluator(self) -> Evaluator:
-        section = self.config.evaluator
-        if section.name == "recorded":
-            assert section.run is not None
-            return RecordedEvaluator.of_run(Path(section.run))
-        if section.name == "table":
-            with self.console.status("fitting the surrogate (half a minute, once) ..."):
-                evaluator, quality = fitted_evaluator(self.config)
-            self.console.print(f"accuracy  {section.label}: {quality}", highlight=False, soft_wrap=True)
-            return evaluator
-        assert self.images is not None
-        return self.images.evaluator(self.config)
 
     def finish(self, trials: list[Trial]) -> list[Finalist]:
         """Final trainings, the exported winner, its profile."""

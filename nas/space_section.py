@@ -1,4 +1,4 @@
-"""The section ``space`` of a recipe: the name of a space, or a space of inverted residual stages spelled out."""
+"""The section ``space`` of a recipe: the name of a space, or one spelled out as stages or as a chain of layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from nas.section import Positive, Section
 from search_spaces.arch import Head, Norm, Stem
-from search_spaces.block import SkipOp, SqueezeRule
+from search_spaces.block import ConvOp, SkipOp, SqueezeRule
+from search_spaces.chain import ChainLayout, LayerOp, Place, chain_space
 from search_spaces.mnasnet import MNASNET
 from search_spaces.space import SearchSpace
 from search_spaces.stages import StageLayout, StageOptions, stage_space
@@ -91,20 +92,77 @@ class SpaceSection(Section):
         )
 
 
+class OpSection(Section):
+    """What may stand in a place of a chain; see `search_spaces.chain.LayerOp`."""
+
+    op: ConvOp = "mbconv"
+    kernel: Positive = Field(3, description="odd")
+    expand: Positive = Field(1, description="expanded over input channels; 1 leaves the expansion out")
+    se: float = Field(0.0, ge=0, le=1, description="ratio; 0 is none")
+    skip: SkipOp = "identity"
+    activation: Activation | None = Field(None, description="default: the space's; none for a linear conv")
+
+
+class PlaceSection(Section):
+    """One layer of a chain."""
+
+    filters: Positive = Field(description="output width")
+    ops: Options[str] = Field(description="names of operations that may stand here; a list is a decision")
+    stride: Literal[1, 2] = 1
+
+
+class ChainSection(Section):
+    """A space in which every layer is chosen from a list of operations; see `search_spaces.chain`."""
+
+    name: str = Field("chain", min_length=1, max_length=40, pattern=r"^[\w.-]+$", description="how reports call it")
+    stem: StemSection = StemSection()
+    head: HeadSection = HeadSection()
+    activation: Activation = "relu"
+    se_rule: SqueezeRule = Field("input", description="what the ratio is of; see search_spaces.block.SqueezeExcite")
+    norm_epsilon: float = Field(1e-3, gt=0, lt=1)
+    ops: dict[str, OpSection | None] = Field(min_length=1, description="name -> operation; null is no layer")
+    places: list[PlaceSection] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> ChainSection:
+        self.space()
+        return self
+
+    def space(self) -> SearchSpace:
+        """The space."""
+        return chain_space(
+            self.name,
+            ChainLayout(
+                ops={name: LayerOp(**op.model_dump()) if op else None for name, op in self.ops.items()},
+                places=tuple(
+                    Place(filters=place.filters, ops=tuple(place.ops), stride=place.stride) for place in self.places
+                ),
+                stem=Stem(**self.stem.model_dump()),
+                head=Head(**self.head.model_dump()),
+                activation=self.activation,
+                se_rule=self.se_rule,
+                norm=Norm(self.norm_epsilon),
+            ),
+        )
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
 def _named_or_spelled_out(value: Any) -> Any:
-    if not isinstance(value, dict | SpaceSection) and value not in list(SPACES):
-        raise ValueError(f"allowed: {', '.join(SPACES)}, or a section with stages")
-    return SpaceSection.model_validate(value) if isinstance(value, dict) else value
+    if not isinstance(value, dict | SpaceSection | ChainSection) and value not in list(SPACES):
+        raise ValueError(f"allowed: {', '.join(SPACES)}, or a section with stages, or one with ops and places")
+    if isinstance(value, dict):
+        section = ChainSection if "places" in value else SpaceSection
+        return section.model_validate(value)
+    return value
 
 
-Space = Annotated[str | SpaceSection, BeforeValidator(_named_or_spelled_out)]
+Space = Annotated[str | SpaceSection | ChainSection, BeforeValidator(_named_or_spelled_out)]
 """Type of the key ``space``."""
 
 
-def search_space(section: str | SpaceSection) -> SearchSpace:
+def search_space(section: str | SpaceSection | ChainSection) -> SearchSpace:
     """The space that a recipe's key ``space`` names or spells out."""
     return SPACES[section] if isinstance(section, str) else section.space()

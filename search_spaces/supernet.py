@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,20 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.arch import ArchSpec
-from search_spaces.block import BlockSpec, Layer
+from search_spaces.block import BlockSpec
 from search_spaces.choice import Choices, Option
 from search_spaces.count import count
 from search_spaces.graph import Conv, Graph, Linear, Op
 from search_spaces.lower import lower
+from search_spaces.sharing import Sharing, sharing_label
 from search_spaces.space import SearchSpace
 from search_spaces.torch_module import ACTIVATIONS, ConvModule, LinearModule, Program, nest, op_module, program
-
-Sharing = Literal["sliced", "kernel", "op"]
-"""Which weights of one place candidates have in common, whatever their widths.
-
-``sliced``: all that fit together: 1x1 convolutions and squeezes whatever the kernel and expansion, windows of one size.
-``kernel``: layers of one kind and kernel. ``op``: layers of one kind, kernel and expansion: each operation has its own.
-"""
 
 _NUM_SAMPLED = 256  # candidates that are looked at beside the extreme ones: they meet every kind of operation
 
@@ -117,7 +110,7 @@ class Supernet(nn.Module):
                 run[op.name] = _without_weights(op)
                 continue
             weights[op.name] = module = self.get_submodule(name)
-            run[op.name] = partial(_conv, op, module) if isinstance(op, Conv) else partial(_linear, op, module)
+            run[op.name] = partial(_weighted, op, module)
         return Path(graph, program(graph, run, (graph.ops[-1].name,)), weights)
 
     def _graph(self, arch: ArchSpec) -> Graph:
@@ -127,7 +120,7 @@ class Supernet(nn.Module):
         """Operations of a candidate, each with the name of its shared weights, if it has weights."""
         arch, slots = self.space.to_arch(choices), self.space.slots(choices)
         labels = {
-            f"b{number}.l{place}": f"{slot}.l{place}.{_label(layer, self.sharing)}"
+            f"b{number}.l{place}": f"{slot}.l{place}.{sharing_label(layer, self.sharing)}"
             for number, (slot, block) in enumerate(zip(slots, arch.blocks, strict=True), start=1)
             if isinstance(block, BlockSpec)
             for place, layer in enumerate(block.layers(), start=1)
@@ -152,16 +145,6 @@ class Supernet(nn.Module):
                     assert isinstance(op, Conv | Linear)
                     largest[name] = _joined(largest[name], op) if name in largest else op
         return largest
-
-
-def _label(layer: Layer, sharing: Sharing) -> str:
-    """Layers of one label share weights."""
-    if sharing == "sliced":
-        return layer.op
-    kernel = f"{layer.op}_k{layer.kernel}"
-    if sharing == "kernel":
-        return kernel
-    return f"{kernel}_e{layer.expanded_channels / layer.in_channels:.3g}".replace(".", "p")
 
 
 def _telling_candidates(space: SearchSpace, resolution: int, num_classes: int) -> list[dict[str, Option]]:
@@ -230,6 +213,15 @@ def _conv_tensors(op: Conv, module: ConvModule) -> dict[str, Tensor]:
 
 def _linear_tensors(op: Linear, module: LinearModule) -> dict[str, Tensor]:
     return {"linear.weight": module.linear.weight[:, : op.in_features], "linear.bias": module.linear.bias}
+
+
+def _weighted(op: Op, module: nn.Module, x: Tensor) -> Tensor:
+    match op, module:
+        case Conv(), ConvModule():
+            return _conv(op, module, x)
+        case Linear(), LinearModule():
+            return _linear(op, module, x)
+    raise TypeError(f"operation {op} has no weights")
 
 
 def _conv(op: Conv, module: ConvModule, x: Tensor) -> Tensor:

@@ -62,13 +62,15 @@ import sys, time
 from pathlib import Path
 import numpy as np
 import torch
+from rich.console import Console
 from nas.config import load_config
+from nas.evaluators import build_evaluator
 from nas.images import load_images
 from search_spaces.mnasnet import MNASNET
 torch.set_num_threads(1)
 wanted = Path(sys.argv[1])
 config = load_config("mnas_large.yaml")
-evaluator, rng = load_images(config).evaluator(config), np.random.default_rng(0)
+evaluator, rng = build_evaluator(config, load_images(config), Console()), np.random.default_rng(0)
 while True:
     for _ in evaluator.evaluate(MNASNET.decode(MNASNET.sample(rng)), 0):
         if not wanted.exists():

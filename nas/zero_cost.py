@@ -1,0 +1,106 @@
+"""Scores of untrained networks: what they are worth as a proxy, `nas proxy-check` says."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from nas.evaluator import Evaluation
+from nas.image_set import ImageSet
+from search_spaces.arch import ArchSpec
+from search_spaces.lower import lower
+from search_spaces.space import SearchSpace
+from search_spaces.torch_module import GraphModule, build_module
+
+NUM_REFERENCES = 64
+NUM_IMAGES = 32
+_JACOB_COV_OFFSET = 1e-5
+
+Score = Callable[[GraphModule, ImageSet], float]
+"""Of a fresh module, which may be changed, with some images; the higher the better."""
+
+
+def synflow(module: GraphModule, images: ImageSet) -> float:
+    """Logarithm of the sum of |weight x gradient| for an image of ones, all parameters made positive.
+
+    SynFlow, arXiv 2006.05467, equation 3. As in arXiv 2101.08134, section 3.1, batch normalisation does nothing. The
+    logarithm keeps the order.
+    """
+    module = module.double().eval()
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.reset_parameters()
+        for parameter in module.parameters():
+            parameter.abs_()
+    ones = torch.ones(1, *images.images.shape[1:], dtype=torch.float64)
+    module(ones).sum().backward()
+    weights = [p for p in module.parameters() if p.ndim > 1 and p.grad is not None]
+    return math.log(sum(float((p * p.grad).abs().sum()) for p in weights if p.grad is not None))
+
+
+def jacob_cov(module: GraphModule, images: ImageSet) -> float:
+    """How differently the network reacts to different images at initialisation (arXiv 2006.04647v1, equation 1).
+
+    From the eigenvalues v of the correlation matrix of the Jacobians of N images: -sum(log(v + k) + 1 / (v + k)).
+    """
+    module.train()
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.reset_parameters()  # a branch that starts at nothing would not be seen
+            elif isinstance(part, nn.Dropout):
+                part.p = 0.0
+    inputs = images.normalised(images.images[:NUM_IMAGES]).requires_grad_()
+    (jacobian,) = torch.autograd.grad(module(inputs).sum(), inputs)
+    correlations = np.corrcoef(jacobian.flatten(1).double().numpy())
+    eigenvalues = np.linalg.eigvalsh(correlations) + _JACOB_COV_OFFSET
+    return float(-np.sum(np.log(eigenvalues) + 1 / eigenvalues))
+
+
+SCORES: dict[str, Score] = {"synflow": synflow, "jacob_cov": jacob_cov}
+"""By the names that recipes use."""
+
+
+def zero_cost_score(name: str, arch: ArchSpec, images: ImageSet, num_classes: int, seed: int) -> float:
+    """Of the freshly initialised network of `arch`, on the CPU; NaN where it has none."""
+    module = build_module(lower(arch, images.images.shape[-1], num_classes), seed)
+    return SCORES[name](module, images)
+
+
+class ZeroCostEvaluator:
+    """Where a candidate's score stands among those of random candidates of its space: in [0, 1], as an accuracy is.
+
+    Args:
+        name: of the score.
+        space: of the candidates.
+        images: of the training split.
+        num_classes: of the data set.
+        seed: of the random candidates and the initial weights.
+    """
+
+    def __init__(self, name: str, space: SearchSpace, images: ImageSet, num_classes: int, seed: int) -> None:
+        self._name = name
+        self._images = images
+        self._num_classes = num_classes
+        self._seed = seed
+        rng = np.random.default_rng(seed)
+        scores = sorted(self._score(space.decode(space.sample(rng))) for _ in range(NUM_REFERENCES))
+        self._references = np.array([score for score in scores if math.isfinite(score)])
+
+    def _score(self, arch: ArchSpec) -> float:
+        return zero_cost_score(self._name, arch, self._images, self._num_classes, self._seed)
+
+    def evaluate(self, arch: ArchSpec, seed: int) -> Iterator[Evaluation]:  # noqa: ARG002  (all start from one seed)
+        """The share of random candidates below it, interpolated; raises ValueError where the network has no score."""
+        started = time.perf_counter()
+        score = self._score(arch)
+        if not math.isfinite(score):
+            raise ValueError(f"{self._name} of {arch} is {score}")
+        share = float(np.interp(score, self._references, np.linspace(0, 1, len(self._references))))
+        yield Evaluation(share, epoch=0, samples=0, seconds=time.perf_counter() - started)
