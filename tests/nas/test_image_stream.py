@@ -5,7 +5,10 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,6 +35,7 @@ from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
 
+ROOT = Path(__file__).parents[2]
 SIDE = 16
 ARCH = "stem_k3_s22_o8 r1_k3_s22_e2_i8_o16_se0.25 head_o16_d0.5"
 
@@ -47,6 +51,16 @@ def photos(root, count, side, suffix):
                 values = rng.integers(100 * label, 156 + 100 * label, shape).astype(np.uint8)
                 Image.fromarray(values).save(root / split / f"c{label}" / f"{index}.{suffix}")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_locks(tmp_path_factory):
+    """No rest for others' measurements, in this process and in those that it starts."""
+    folder = str(tmp_path_factory.mktemp("locks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
+        patch.setenv("TMPDIR", folder)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +153,8 @@ def test_all_broken_files_are_found_before_anything_trains(root, tmp_path):
     assert str(in_memory.value) == str(caught.value)
 
 
-def test_what_goes_wrong_later(root, tmp_path, monkeypatch):
+def test_what_goes_wrong_later(root, tmp_path):
     """A file that vanishes, then a worker process that is killed."""
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
     copy = shutil.copytree(root, tmp_path / "photos")
     images = stream_image_folder(list_image_folder(copy), SIDE).images()
     (copy / "train" / "c1" / "2.jpg").unlink()
@@ -152,6 +165,29 @@ def test_what_goes_wrong_later(root, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="photos: a process that decodes images was ended from outside") as caught:
         list(images.batches(torch.arange(22).repeat(100), 4))
     assert "\n" not in str(caught.value)
+
+
+ENDLESS = """
+import sys, torch
+from pathlib import Path
+from nas.image_folder import list_image_folder
+from nas.image_stream import ImageStream
+
+folder = list_image_folder(Path(sys.argv[1]))
+stream = ImageStream(folder.root, folder.files, 16)
+for batch in stream.decoded(torch.arange(28).repeat(10**5), 4):
+    print(*(worker.pid for worker in stream._loader._iterator._workers), flush=True)
+"""
+
+
+def test_workers_end_with_the_process_that_they_work_for(root):
+    command = [sys.executable, "-c", ENDLESS, str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True) as process:
+        workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+        process.kill()
+    assert workers
+    _, left = psutil.wait_procs(workers, timeout=60)
+    assert all(worker.status() == psutil.STATUS_ZOMBIE for worker in left)
 
 
 def request(stream=None):
@@ -176,9 +212,13 @@ def test_where_the_images_are(root, monkeypatch, stream, free_bytes, kind):
     assert ("28 images checked in" in said.getvalue()) == (kind is StreamedDataset)
 
 
-def test_what_cannot_be(root, monkeypatch):
-    with pytest.raises(UserError, match="--stream: only a folder of images is streamed; digits is read as a whole"):
-        load_for(request(stream=True), "digits", Console(file=io.StringIO()))
+def test_what_cannot_be(root, in_memory, tmp_path, monkeypatch):
+    arrays = {name: getattr(in_memory, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(
+        UserError, match=r"--stream: only a folder of images is streamed; .*set\.npz is read as a whole"
+    ):
+        load_for(request(stream=True), str(tmp_path / "set.npz"), Console(file=io.StringIO()))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(DataError, match=r"28 images of 16 pixels need 0\.0 GiB .* are free; leave out --no-stream"):
         load_for(request(stream=False), str(root), Console(file=io.StringIO()))
