@@ -117,7 +117,7 @@ def plan(
         sure = seed_cost - schedule.total(seed_cost)
         raise UserError(
             f"--target {target}: the steps of --schedule {schedule} save {model.text(schedule.total(seed_cost))} in all, so "
-            f"that the lowest they are sure to reach is {model.text(sure)} ({sure / seed_cost:.3f}L); let them decay less"
+            f"the lowest that they are sure to reach is {model.text(sure)} ({sure / seed_cost:.3f}L); let them decay less"
         )
     lowest_cost = lowest(seed, model.cost, kinds)
     if not within(lowest_cost, target_cost):
