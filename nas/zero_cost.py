@@ -40,8 +40,8 @@ def synflow(module: GraphModule, images: ImageSet) -> float:
             parameter.abs_()
     ones = torch.ones(1, *images.images.shape[1:], dtype=torch.float64)
     module(ones).sum().backward()
-    weights = [p for p in module.parameters() if p.ndim > 1 and p.grad is not None]
-    return math.log(sum(float((p * p.grad).abs().sum()) for p in weights if p.grad is not None))
+    flows = [float((p.detach() * p.grad).sum()) for p in module.parameters() if p.ndim > 1 and p.grad is not None]
+    return math.log(sum(flows))
 
 
 def jacob_cov(module: GraphModule, images: ImageSet) -> float:
