@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from nas.dataset import DataError, Dataset, Images, LabelledImages, Labels, listed, reason
+from nas.free_memory import free_memory_bytes
 from nas.image_file import IMAGE_SUFFIXES, decode_image
 
 DEFAULT_IMAGE_SIZE = 64
@@ -69,7 +69,7 @@ class ImageFolder(LabelledImages):
 
     def fits(self, image_size: int) -> bool:
         """Whether that is a sensible part of the memory that is free now."""
-        return self.memory_bytes(image_size) <= _SHARE_OF_MEMORY * _free_bytes()
+        return self.memory_bytes(image_size) <= _SHARE_OF_MEMORY * free_memory_bytes()
 
     def decoded(self, image_size: int, advice: str = ADVICE, copies: int = _COPIES_IN_MEMORY) -> Dataset:
         """All images in memory; see `decode_image`.
@@ -83,7 +83,7 @@ class ImageFolder(LabelledImages):
             DataError: an image cannot be read, or all of them do not fit into memory.
         """
         check_image_size(image_size)
-        needed_bytes, free_bytes = self.memory_bytes(image_size, copies), _free_bytes()
+        needed_bytes, free_bytes = self.memory_bytes(image_size, copies), free_memory_bytes()
         if needed_bytes > free_bytes:
             raise DataError(
                 f"{self.root}: {len(self.files):,} images of {image_size} pixels need {gibibytes(needed_bytes)} of memory "
@@ -111,10 +111,6 @@ def check_image_size(image_size: int) -> None:
 def gibibytes(num_bytes: int) -> str:
     """For a message."""
     return f"{num_bytes / 2**30:.1f} GiB"
-
-
-def _free_bytes() -> int:
-    return int(psutil.virtual_memory().available)
 
 
 def list_image_folder(root: Path) -> ImageFolder:
