@@ -128,11 +128,12 @@ class ConstraintsSection(Section):
 
 
 class FinalSection(Section):
-    """What happens to the winner: training from scratch beside published networks."""
+    """What happens to the winner: training beside published networks."""
 
     baselines: list[str] = Field(default_factory=lambda: ["mobilenet_v2", "mnasnet_a1", "mobilenet_v3_large"])
     training: TrainingSection = TrainingSection(epochs=20)
     grade: GradeName = Field("search", description="how carefully to measure; final: five processes, 15 s a network")
+    inherit: bool = Field(False, description="the winner begins with the supernet's weights, the others from scratch")
 
 
 class Config(Section):

@@ -32,6 +32,9 @@ WINNER = "winner"
 _LONGEST_NAME = 100
 FINAL_VERSION = 2
 
+Weights = dict[str, torch.Tensor]
+"""A state dict, on the CPU."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinalLatency:
@@ -55,6 +58,7 @@ class Finalist:
         latency: measured beside the others, as a dict; with several devices what stands for all, as in a trial; None
             when the run measures nothing.
         training_s: wall seconds.
+        inherited: training began with the supernet's weights, not from scratch.
         device_latencies: device name -> latency there, as dicts, with several devices; empty with one.
     """
 
@@ -67,6 +71,7 @@ class Finalist:
     latency: Mapping[str, Any] | None
     training_s: float
     device_latencies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    inherited: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -91,15 +96,24 @@ class Finalist:
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _train_finalist(
-    arch: str, training: ImageSet, test: ImageSet, recipe: TrainingRecipe, num_classes: int, seed: int, threads: int
-) -> tuple[int, float, dict[str, torch.Tensor]]:
-    """Correct test images, seconds, weights of one network trained from scratch."""
+    arch: str,
+    initial: Weights | None,
+    training: ImageSet,
+    test: ImageSet,
+    recipe: TrainingRecipe,
+    num_classes: int,
+    seed: int,
+    threads: int,
+) -> tuple[int, float, Weights]:
+    """Correct test images, seconds, weights of one network trained from its initial weights, or from scratch."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     device = best_device()
     module = build_module(lower(parse_arch(arch), training.images.shape[-1], num_classes, training=True), seed).to(
         device
     )
+    if initial is not None:
+        module.load_state_dict(initial)
     seconds = sum(epoch.seconds for epoch in train(module, training.to(device), recipe, seed))
     correct = num_correct(module, test.to(device))
     return correct, seconds, {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
@@ -107,6 +121,7 @@ def _train_finalist(
 
 def train_finalists(
     networks: Mapping[str, ArchSpec],
+    initial: Mapping[str, Weights],
     measure: Callable[[ArchSpec], FinalLatency | None],
     training: ImageSet,
     test: ImageSet,
@@ -119,6 +134,7 @@ def train_finalists(
 
     Args:
         networks: name -> architecture.
+        initial: name -> weights with which a network begins; the others begin from scratch.
         measure: latency of one of them, or None; called while nothing trains.
         training: the whole training split, held-out images included.
         test: the test split; each network reads it once.
@@ -142,7 +158,7 @@ def train_finalists(
     options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial or 0.0}
     tasks = {
         _train_finalist.options(name=f"final {name}", **options).remote(
-            str(arch), *shared, recipe, num_classes, config.seed, config.cpus_per_trial
+            str(arch), initial.get(name), *shared, recipe, num_classes, config.seed, config.cpus_per_trial
         ): name
         for name, arch in waiting.items()
     }
@@ -168,6 +184,7 @@ def train_finalists(
             latency=found.latency.to_dict() if found else None,
             training_s=round(seconds, 3),
             device_latencies={n: x.to_dict() for n, x in found.device_latencies.items()} if found else {},
+            inherited=name in initial,
         )
         write_json(folder / f"{name}.json", asdict(finalist))
         finished(name)

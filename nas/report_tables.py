@@ -74,7 +74,7 @@ def final_table(record: RunRecord) -> TextTable:
         ratio = f"{latency.latency_ms / yardstick.latency_ms:.2f}" if latency and yardstick else "-"
         accuracy = f"{percent(finalist.accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
         cells = [
-            finalist.name,
+            f"{finalist.name} (from the supernet's weights)" if finalist.inherited else finalist.name,
             accuracy,
             latency_text(latency),
             ratio,

@@ -23,8 +23,17 @@ from nas.calibration_images import calibration_images
 from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import check_recorded_run
-from nas.evaluators import build_evaluator
-from nas.finale import FINAL_VERSION, WINNER, Finalist, FinalLatency, check_baselines, export_winner, train_finalists
+from nas.evaluators import build_evaluator, supernet_evaluator
+from nas.finale import (
+    FINAL_VERSION,
+    WINNER,
+    Finalist,
+    FinalLatency,
+    Weights,
+    check_baselines,
+    export_winner,
+    train_finalists,
+)
 from nas.images import Images
 from nas.latency_check import absolute, check_latency, check_table, resolved_latency
 from nas.latency_table import keep_table
@@ -63,6 +72,10 @@ def check(config: Config) -> None:
         if config.evaluator.run is None:
             raise UserError("evaluator.name: recorded accuracies need the run that recorded them: set evaluator.run")
         check_recorded_run(Path(config.evaluator.run))
+    if config.final and config.final.inherit and config.evaluator.name != "supernet":
+        raise UserError(
+            f"final.inherit: weights are inherited from a supernet; evaluator.name is {config.evaluator.name}"
+        )
     if config.evaluator.name == "table":
         read_accuracy_table(config)
     elif config.evaluator.table is not None:
@@ -214,6 +227,7 @@ class _Session:
         with self.console.status("measuring and training the winner and the published networks ..."):
             finalists = train_finalists(
                 networks,
+                {WINNER: self._inherited(best.arch)} if config.final.inherit else {},
                 self._measured,
                 images.training,
                 images.test,
@@ -237,6 +251,11 @@ class _Session:
             },
         )
         return finalists
+
+    def _inherited(self, arch: ArchSpec) -> Weights:
+        assert self.images is not None
+        evaluator, _ = supernet_evaluator(self.config, self.images, self.console)
+        return dict(evaluator.inherited(arch, self.images.split(self.config)[0]).state_dict())
 
     def _measured(self, arch: ArchSpec) -> FinalLatency | None:
         assert self.config.final is not None

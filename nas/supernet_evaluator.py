@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latency.measuring_lock import training_step
+from nas.bn_recalibration import recalibrate
 from nas.evaluator import Evaluation, best_device
 from nas.image_set import ImageSet
 from nas.training import mixed_precision
 from search_spaces.arch import ArchSpec
 from search_spaces.choice import Choices
 from search_spaces.supernet import Supernet
+from search_spaces.torch_module import GraphModule, build_module
 
 BATCH = 250
 """Images a batch: BN takes its statistics from them, and they should be as good for a candidate as for the next."""
@@ -41,6 +43,18 @@ class SupernetEvaluator:
         logits = path_logits(supernet, supernet.space.encode(arch), holdout)
         score = float(geometric_mean_probability(logits, holdout.labels))
         yield Evaluation(score, epoch=0, samples=0, seconds=time.perf_counter() - started)
+
+    def inherited(self, arch: ArchSpec, images: ImageSet) -> GraphModule:
+        """The network of `arch` by itself, with the shared weights and its own BN statistics, over some training images.
+
+        Raises:
+            ValueError: `arch` is not in the space.
+        """
+        path = self._supernet.path(self._supernet.space.encode(arch))
+        module = build_module(path.graph, seed=0)
+        module.load_state_dict(path.state(), strict=False)  # all but the statistics
+        recalibrate(module, images)
+        return module
 
 
 @torch.no_grad()

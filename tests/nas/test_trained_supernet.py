@@ -157,3 +157,16 @@ def test_a_step_follows_the_mean_loss_of_its_candidates():
     (sum(losses) / 2).backward()
     torch.testing.assert_close(loss, sum(losses).detach() / 2)
     torch.testing.assert_close(gradient, supernet.get_parameter("stem.window3x3.conv.weight").grad)
+
+
+def test_a_network_inherits_its_weights_with_statistics_of_its_own(known):
+    _, supernet, _ = known
+    evaluator = SupernetEvaluator(supernet, bright_or_dark(64, 1))
+
+    module = evaluator.inherited(FIRST, IMAGES)
+
+    path = supernet.path(SPACE.encode(FIRST))
+    assert torch.equal(module.get_parameter("stem.conv.weight"), path.state()["stem.conv.weight"])
+    batch = IMAGES.normalised(IMAGES.images)
+    with torch.no_grad():
+        torch.testing.assert_close(module(batch), path(batch), rtol=0.05, atol=0.05)  # biased and unbiased variances
