@@ -17,10 +17,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 search: install
 	$(BIN)/nas search --config mnas_large.yaml
 
-# Tests with the real meter want the machine for themselves; the others share its cores.
-QUIET := tests/latency/test_agent.py tests/latency/test_deployment.py tests/latency/test_kernel_profile.py \
-	tests/latency/test_meter_process.py tests/nas/devices/test_processes.py tests/nas/test_latency_cli.py \
-	tests/nas/test_measuring_commands.py
+# What measures for as long as users do, or watches the clock while it does, wants the machine for itself.
+QUIET := tests/latency/test_deployment.py tests/latency/test_meter_process.py tests/nas/test_measuring_commands.py
 
 test: install
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder \

@@ -20,6 +20,7 @@ import psutil
 MARK = "NAS_TEST_MARK"
 PATIENCE_S = 240.0  # gives up waiting; asserts nothing
 OPEN = {"RAY_AUTH_MODE": "disabled"}  # by default Ray asks for a token where its user happens to have one
+AWAKE = {"RAY_worker_niceness": "0"}  # by default 15: beside other tests, or anything else, trials hardly get to run
 
 
 class Program:
@@ -28,13 +29,13 @@ class Program:
     def __init__(self, *command: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
         self.mark = uuid.uuid4().hex
         root = str(Path(__file__).resolve().parents[2])
-        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": root, "COLUMNS": "200", **(variables or {})}
+        own = {MARK: self.mark, "PYTHONPATH": root, "COLUMNS": "200"}
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
+            env={**os.environ, **AWAKE, **own, **(variables or {})},
             cwd=cwd,
             start_new_session=True,
         )
