@@ -26,20 +26,20 @@ BATCH = 250
 class SupernetEvaluator:
     """Scores candidates by the probability that they give to the right class, with shared weights and batch statistics.
 
-    Args:
+    Attributes:
         supernet: trained.
         holdout: images to score on, none of which it was trained on; all are used, every candidate sees the same.
     """
 
     def __init__(self, supernet: Supernet, holdout: ImageSet) -> None:
-        self._supernet = supernet
-        self._holdout = holdout
+        self.supernet = supernet
+        self.holdout = holdout
 
     def evaluate(self, arch: ArchSpec, seed: int) -> Iterator[Evaluation]:  # noqa: ARG002  (nothing is random)
         """The score; raises ValueError for a network outside the space."""
         started = time.perf_counter()
         device = best_device()
-        supernet, holdout = self._supernet.to(device), self._holdout.to(device)
+        supernet, holdout = self.supernet.to(device), self.holdout.to(device)
         logits = path_logits(supernet, supernet.space.encode(arch), holdout)
         score = float(geometric_mean_probability(logits, holdout.labels))
         yield Evaluation(score, epoch=0, samples=0, seconds=time.perf_counter() - started)
@@ -50,7 +50,7 @@ class SupernetEvaluator:
         Raises:
             ValueError: `arch` is not in the space.
         """
-        path = self._supernet.path(self._supernet.space.encode(arch))
+        path = self.supernet.path(self.supernet.space.encode(arch))
         module = build_module(path.graph, seed=0)
         module.load_state_dict(path.state(), strict=False)  # all but the statistics
         recalibrate(module, images)
