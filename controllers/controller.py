@@ -31,11 +31,13 @@ class Outcome:
         reward: scalar to maximise; finite. For a failed trial the objective's documented failure reward.
         objectives: values to minimise, for multi-objective controllers; empty when the trial failed.
         failed: the trial crashed, diverged or broke a constraint.
+        active: names of the decisions that made a difference to the network, see `SearchSpace.active`; None: all.
     """
 
     reward: float
     objectives: tuple[float, ...] = ()
     failed: bool = False
+    active: frozenset[str] | None = None
 
 
 class Controller(Protocol):

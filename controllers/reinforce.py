@@ -1,9 +1,10 @@
 """REINFORCE over independent decisions: the controller of TuNAS (arXiv 2008.06120, section 3.2; constants from its code).
 
-Differences from TuNAS: a batch is that many candidates trained apart, where TuNAS has one per core of a shared network;
-its logarithms count only decisions that are active, here all count; the baseline starts at the median of the first
-rewards that differ, where TuNAS corrects an average that starts at 0; advantages are clipped, and failed trials do not
-move the baseline (`controllers/advantage.py`).
+Differences from TuNAS: a batch is that many suggestions, where TuNAS has one per core; the baseline starts at the median
+of the first rewards that differ, where TuNAS corrects an average that starts at 0; advantages are clipped, and failed
+trials do not move the baseline (`controllers/advantage.py`). As there, only decisions that are active in a candidate are
+learnt from it, if `hierarchical`; what the candidates' weights are is none of the controller's business: trained apart, or
+shared and trained meanwhile (`nas/policy_sampler.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from controllers.constants import check_constants
 from controllers.controller import Outcome, Suggestion
 from controllers.ledger import Candidate, Ledger, Told
 from controllers.variation import first_unknown, unknown_near
-from search_spaces.choice import Choice
+from search_spaces.choice import Choice, Option
 
 # Shapes below: B draws, T decisions, K = the most options of any decision.
 
@@ -41,6 +42,8 @@ class ReinforceConfig:
         baseline_decay: of the moving average of rewards that is the baseline, per reward. 0.95: TuNAS.
         normalise_reward: divide advantages by the moving standard deviation of the rewards. Ours.
         advantage_clip: largest magnitude of an advantage, in standard deviations or, unnormalised, in units of reward.
+        hierarchical: log-probability and entropy of a decision count only in candidates in which it is active, as
+            `Outcome.active` says. True: TuNAS.
         num_draws: how often to draw at most for a candidate that was not suggested before. 1 allows repeats, as in
             TuNAS, where each trains the shared weights a little more.
     """
@@ -54,12 +57,13 @@ class ReinforceConfig:
     baseline_decay: float = 0.95
     normalise_reward: bool = True
     advantage_clip: float = 3.0
+    hierarchical: bool = False
     num_draws: int = 16
 
     def __post_init__(self) -> None:
         check_constants(
             self,
-            flags=("normalise_reward",),
+            flags=("normalise_reward", "hierarchical"),
             whole=("batch_size", "num_draws"),
             positive=("learning_rate", "advantage_clip"),
             below_one=("beta1", "beta2", "baseline_decay"),
@@ -70,7 +74,13 @@ PRESETS = {
     "fast": ReinforceConfig(),
     # 3e-4 per 256 images of a batch of 4096; the reward is used as it is.
     "paper": ReinforceConfig(
-        learning_rate=4.8e-3, batch_size=32, entropy_weight=0.0, normalise_reward=False, advantage_clip=1.0, num_draws=1
+        learning_rate=4.8e-3,
+        batch_size=32,
+        entropy_weight=0.0,
+        normalise_reward=False,
+        advantage_clip=1.0,
+        hierarchical=True,
+        num_draws=1,
     ),
 }
 """Named configurations."""
@@ -104,15 +114,25 @@ class ReinforceController:
         self._batch: list[Told] = []
         self._known: set[Candidate] = set()  # everything asked
 
+    @property
+    def logits(self) -> NDArray[np.float64]:
+        """Of all decisions, (T, K), a copy; minus infinity where a decision has no such option."""
+        return self._logits.copy()
+
+    def most_likely(self) -> dict[str, Option]:
+        """Of every decision the option that the policy prefers; the first of several, as before any learning."""
+        return {
+            choice.name: choice.options[best]
+            for choice, best in zip(self._ledger.choices, self._logits.argmax(axis=1).tolist(), strict=True)
+        }
+
     def ask(self) -> Suggestion:
         """A draw from the policy as it is now.
 
         It is the first of `num_draws` draws that was not suggested before; where there is none, because the policy has
         settled, a neighbour of the last that was not. A single draw is taken as it is.
         """
-        # argmax(logits + Gumbel noise) is a draw from the softmax.
-        noise = self._rng.gumbel(size=(self.config.num_draws, *self._logits.shape))
-        candidates = [tuple(draw) for draw in (self._logits + noise).argmax(axis=2).tolist()]
+        candidates = drawn(self._logits, self.config.num_draws, self._rng)
         candidate = first_unknown(candidates, self._known)
         if len(candidates) > 1:
             candidate = unknown_near(candidate, self._ledger.num_options, self._known, self._rng)
@@ -123,8 +143,12 @@ class ReinforceController:
         """Enter an outcome, and learn every batch that it completes.
 
         Raises:
-            ValueError: the suggestion was never asked or was told already, or the reward is not finite.
+            ValueError: the suggestion was never asked or was told already, the reward is not finite, or an active
+                decision is not one of the space's.
         """
+        names = {choice.name for choice in self._ledger.choices}
+        if unknown := sorted((outcome.active or frozenset()) - names):
+            raise ValueError(f"active decisions {unknown}: the space has none of these names")
         for told in self._ledger.tell(suggestion, outcome):
             self._batch.append(told)
             if len(self._batch) == self.config.batch_size:
@@ -135,8 +159,14 @@ class ReinforceController:
         outcomes = [told.outcome for told in batch]
         advantages = self._estimator.advantages([o.reward for o in outcomes], [o.failed for o in outcomes])
         taken = np.array([told.candidate for told in batch])
-        gradient = policy_gradient(self._logits, taken, advantages, self.config.entropy_weight)
+        gradient = policy_gradient(self._logits, taken, advantages, self.config.entropy_weight, self._active(outcomes))
         self._climb(gradient)
+
+    def _active(self, outcomes: Sequence[Outcome]) -> NDArray[np.bool_]:
+        """Which decisions count in which candidate, (B, T)."""
+        names = [choice.name for choice in self._ledger.choices]
+        taken = [o.active if self.config.hierarchical else None for o in outcomes]
+        return np.array([[active is None or name in active for name in names] for active in taken])
 
     def _climb(self, gradient: NDArray[np.float64]) -> None:
         """One step of Adam (arXiv 1412.6980, algorithm 1), upwards."""
@@ -150,26 +180,39 @@ class ReinforceController:
         self._logits = self._logits + c.learning_rate * 10**progress * mean / (np.sqrt(square) + _ADAM_EPSILON)
 
 
+def drawn(logits: NDArray[np.float64], num_draws: int, rng: np.random.Generator) -> list[Candidate]:
+    """Candidates from the softmax of `logits`, (T, K), independent of each other."""
+    noise = rng.gumbel(size=(num_draws, *logits.shape))  # argmax(logits + Gumbel noise) is a draw from the softmax
+    return [tuple(draw) for draw in (logits + noise).argmax(axis=2).tolist()]
+
+
 def policy_gradient(
-    logits: NDArray[np.float64], taken: NDArray[np.int64], advantages: NDArray[np.float64], entropy_weight: float
+    logits: NDArray[np.float64],
+    taken: NDArray[np.int64],
+    advantages: NDArray[np.float64],
+    entropy_weight: float,
+    active: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Gradient with respect to the logits of ``mean_b(advantage_b x sum_t log p_t(taken_bt)) + weight x mean_t H_t``.
+    """Gradient by the logits of ``mean_b(advantage_b x sum_t m_bt log p_t(taken_bt) + weight x mean_t m_bt H_t)``.
 
     Args:
         logits: (T, K); minus infinity where a decision has no such option.
         taken: option indices, (B, T).
         advantages: (B,).
         entropy_weight: of the mean over decisions of the entropy in nats.
+        active: m, (B, T): which decisions count in which draw; None: all.
 
     Returns:
-        (T, K); 0 where a logit is minus infinity.
+        (T, K); 0 where a logit is minus infinity, and for decisions that are active in no draw.
     """
+    counted = np.ones(taken.shape) if active is None else active.astype(np.float64)
     weight = np.exp(logits - logits.max(axis=1, keepdims=True))
     p = weight / weight.sum(axis=1, keepdims=True)
     hits = taken[:, :, None] == np.arange(logits.shape[1])  # (B, T, K)
-    gradient = np.einsum("b,btk->tk", advantages, hits - p) / len(taken)
+    gradient = np.einsum("b,bt,btk->tk", advantages, counted, hits - p) / len(taken)
     if entropy_weight:
         log_p = np.log(p, where=p > 0, out=np.zeros_like(p))
         entropy = -(p * log_p).sum(axis=1, keepdims=True)
-        gradient = gradient - entropy_weight / len(logits) * p * (log_p + entropy)
+        share = counted.mean(axis=0)[:, None]  # of the draws, in which a decision counts
+        gradient = gradient - entropy_weight / len(logits) * share * p * (log_p + entropy)
     return np.asarray(gradient)

@@ -245,7 +245,9 @@ class Study:
         while self._num_told < due and (trial := self._trials.get(self._num_told)):
             failed = trial.status != "ok"
             objectives = () if failed else self._objectives(trial)
-            self._controller.tell(self._suggestions[trial.number], Outcome(trial.reward, objectives, failed))
+            suggestion = self._suggestions[trial.number]
+            active = self._space.active(suggestion.choices)
+            self._controller.tell(suggestion, Outcome(trial.reward, objectives, failed, active))
             self._num_told += 1
             self._failures_in_a_row = self._failures_in_a_row + 1 if trial.status == "failed" else 0
             if self._failures_in_a_row == MAX_FAILURES_IN_A_ROW:

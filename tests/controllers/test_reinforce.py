@@ -13,8 +13,9 @@ from search_spaces.choice import Choice
 NUM_OPTIONS = (3, 1, 2, 5)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("entropy_weight", [0.0, 0.7])
-def test_gradient_against_autograd(entropy_weight: float) -> None:
+def test_gradient_against_autograd(entropy_weight: float, masked: bool) -> None:
     rng = np.random.default_rng(0)
     taken = np.stack([rng.integers(NUM_OPTIONS) for _ in range(6)])
     advantages = rng.normal(size=6)
@@ -23,11 +24,14 @@ def test_gradient_against_autograd(entropy_weight: float) -> None:
     for row, logit in zip(logits, separate, strict=True):
         row[: len(logit)] = logit.detach().numpy()
     log_p = [torch.log_softmax(logit, dim=0) for logit in separate]
-    log_probs = torch.stack([log_p[t][torch.from_numpy(taken[:, t])] for t in range(4)], dim=1).sum(dim=1)
-    entropy = torch.stack([-(p.exp() * p).sum() for p in log_p]).mean()
-    objective = (torch.from_numpy(advantages) * log_probs).mean() + entropy_weight * entropy
+    active = rng.random((6, 4)) < 0.5 if masked else np.ones((6, 4), dtype=bool)
+    counted = torch.from_numpy(active)
+    log_probs = torch.stack([log_p[t][torch.from_numpy(taken[:, t])] for t in range(4)], dim=1)
+    entropy = torch.stack([-(p.exp() * p).sum() for p in log_p]).expand(6, 4)
+    rewarded = torch.from_numpy(advantages) * (log_probs * counted).sum(dim=1)
+    objective = rewarded.mean() + entropy_weight * (entropy * counted).mean(dim=1).mean()
     torch.autograd.backward(objective)
-    gradient = policy_gradient(logits, taken, advantages, entropy_weight)
+    gradient = policy_gradient(logits, taken, advantages, entropy_weight, active if masked else None)
     for row, logit, k in zip(gradient, separate, NUM_OPTIONS, strict=True):
         assert logit.grad is not None
         assert row[:k].tolist() == pytest.approx(logit.grad.tolist(), abs=1e-12)
@@ -64,6 +68,7 @@ def test_paper_preset_has_the_constants_of_tunas() -> None:
     paper = PRESETS["paper"]
     assert (paper.beta1, paper.beta2, paper.baseline_decay, paper.entropy_weight) == (0.0, 0.999, 0.95, 0.0)
     assert paper.learning_rate == pytest.approx(3e-4 * 4096 / 256)
+    assert paper.hierarchical
 
 
 def test_draws_start_uniform_and_settle_on_the_best() -> None:
@@ -83,3 +88,27 @@ def test_the_entropy_term_holds_the_policy_open() -> None:
     p = 1 / (1 + math.exp(-2))
     slope = -p * (1 - p) * 2.0  # dH/dlogit = -p (log p + H) = -p (1 - p) (difference of logits)
     assert gradient[0].tolist() == pytest.approx([slope, -slope])
+
+
+@pytest.mark.parametrize("hierarchical", [True, False])
+def test_what_is_inactive_is_not_learnt(hierarchical: bool) -> None:
+    choices = [Choice("on", (0, 1)), Choice("off", (0, 1)), Choice("sometimes", (0, 1))]
+    config = ReinforceConfig(batch_size=8, entropy_weight=0.3, hierarchical=hierarchical, num_draws=1)
+    controller = ReinforceController(choices, 0, config)
+    for number in range(32):
+        suggestion = controller.ask()
+        active = frozenset({"on", "sometimes"} if number % 2 else {"on"})
+        controller.tell(suggestion, Outcome(float(sum(map(int, suggestion.choices.values()))), active=active))
+    on, off, sometimes = controller.logits
+    assert on[1] > on[0]
+    assert (off.tolist() == [0.0, 0.0]) is hierarchical
+    assert sometimes[1] > sometimes[0]
+    assert controller.most_likely() == {"on": 1, "off": int(off[1] > off[0]), "sometimes": 1}
+
+
+def test_active_decisions_have_names_of_the_space() -> None:
+    controller = ReinforceController([Choice("a", (0, 1))], 0, ReinforceConfig())
+    suggestion = controller.ask()
+    with pytest.raises(ValueError, match=r"active decisions \['b'\]: the space has none"):
+        controller.tell(suggestion, Outcome(1.0, active=frozenset({"a", "b"})))
+    controller.tell(suggestion, Outcome(1.0, active=frozenset({"a"})))  # it is still open

@@ -35,6 +35,7 @@ TINY = SearchSpace(
     lambda choices: arch_of(choices["kernel"], choices["width"]),
     lambda arch: {},
 )
+SHAPING = frozenset({"kernel", "width"})
 # Enough for scripts without repeats
 WIDE = SearchSpace(
     "wide", (Choice("width", tuple(range(8, 1000, 8))),), lambda c: arch_of(3, c["width"]), lambda arch: {}
@@ -262,9 +263,9 @@ def test_no_network_twice_and_repeats_take_over_the_outcome(seed, order, concurr
         for name in ("status", "reward", "accuracy", "latency", "reason", "macs", "params"):
             assert getattr(trial, name) == getattr(original, name)
         if trial.status == "ok":
-            assert outcome == Outcome(trial.reward, (1 - trial.accuracy, trial.latency_ms), failed=False)
+            assert outcome == Outcome(trial.reward, (1 - trial.accuracy, trial.latency_ms), False, SHAPING)
         else:
-            assert outcome == Outcome(FAILURE_REWARD, (), failed=True)
+            assert outcome == Outcome(FAILURE_REWARD, (), failed=True, active=SHAPING)
 
 
 def test_a_repeat_of_what_is_in_flight_waits_for_it():
@@ -348,7 +349,7 @@ def test_what_breaks_a_constraint_is_never_handed_out(seed, order, concurrency, 
         if trial.status == "rejected":
             assert trial.reason == f"params {trial.params} exceeds the constraint of {bound}"
             assert (trial.reward, trial.accuracy, trial.latency, trial.repeat_of) == (FAILURE_REWARD, None, None, None)
-            assert outcome == Outcome(FAILURE_REWARD, (), failed=True)
+            assert outcome == Outcome(FAILURE_REWARD, (), failed=True, active=SHAPING)
     # and again from the journal: rejected ones are not written twice
     resumed = search(
         "random",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search_spaces import zoo
-from search_spaces.arch import ArchSpec, BlockSpec
+from search_spaces.arch import ArchSpec, AuxHead, BlockSpec
 from search_spaces.arch_string import parse_arch
+from search_spaces.chain import ChainLayout, LayerOp, Place, chain_space
 from search_spaces.choice import Choice
 from search_spaces.mnasnet import MNASNET
 from search_spaces.space import SearchSpace
@@ -133,6 +136,47 @@ def test_neighbours_differ_in_one_choice(space):
     for neighbour in neighbours:
         space.check(neighbour)
         assert sum(neighbour[name] != choices[name] for name in choices) == 1
+
+
+CHAIN = chain_space(
+    "chain",
+    ChainLayout(
+        ops={"k3": LayerOp(), "k5": LayerOp(kernel=5), "skip": None},
+        places=tuple(Place(filters=32, ops=ops) for ops in [("k3", "k5"), ("k3", "skip"), ("k3", "k5", "skip")]),
+    ),
+)
+
+
+@settings(PROPERTY, max_examples=15)
+@pytest.mark.parametrize("space", [MNASNET, SMALL, CHAIN], ids=["mnasnet", "small", "chain"])
+@given(data=st.data())
+def test_a_decision_is_active_where_it_changes_the_key(space, data):
+    choices = data.draw(choices_of(space))
+    key = space.decode(choices).key
+
+    def matters(choice):
+        return any(space.decode({**choices, choice.name: option}).key != key for option in choice.options)
+
+    assert space.active(choices) == {choice.name for choice in space.choices if matters(choice)}
+
+
+def test_what_is_inactive_in_mnasnet():
+    choices = {**MNASNET.encode(zoo.get("mnasnet_a1")), "b2.layers": 1}
+    widening = {"b1.skip", "b7.skip"}  # of one layer, which gives another width than it gets
+    assert OPTIONS.keys() - MNASNET.active(choices) == widening | {"b2.skip"}
+    assert OPTIONS.keys() - MNASNET.active({**choices, "b2.layers": 2}) == widening
+    with pytest.raises(ValueError, match="is not allowed"):
+        MNASNET.active({**choices, "b2.layers": 9})
+
+
+def test_auxiliary_heads_do_not_blur_what_is_active():
+    plain = SMALL.to_arch
+
+    def to_arch(choices):
+        return replace(plain(choices), aux=(AuxHead(after=1, weight=0.3),))
+
+    space = replace(SMALL, to_arch=to_arch)
+    assert space.active(space.sample(np.random.default_rng(0))) == SMALL.active(SMALL.sample(np.random.default_rng(0)))
 
 
 def test_decode_names_what_is_wrong():
