@@ -107,26 +107,24 @@ def plan(
     seed, kinds = one_layer_blocks(arch), GROUPS[groups]
     seed_cost = model.cost(seed)
     target_cost = model.amount(target, seed_cost, "--target")
-    first = model.amount(schedule.first, seed_cost, "--schedule")
     lacking = seed_cost - target_cost
+    reduction = min(model.amount(schedule.first, seed_cost, "--schedule"), lacking)
     if within(seed_cost, target_cost):
         raise UserError(
             f"--target {target}: {network} has {model.text(seed_cost)}, which is no more; give a lower target"
         )
-    if lacking >= schedule.total(seed_cost):
-        sure = seed_cost - schedule.total(seed_cost)
+    if lacking >= (total := schedule.total(seed_cost)):
         raise UserError(
-            f"--target {target}: the steps of --schedule {schedule} save {model.text(schedule.total(seed_cost))} in all, so "
-            f"the lowest that they are sure to reach is {model.text(sure)} ({sure / seed_cost:.3f}L); let them decay less"
+            f"--target {target}: the steps of --schedule {schedule} save {model.text(total)} in all, so the lowest that they "
+            f"are sure to reach is {_with_share(model, seed_cost - total, seed_cost)}; let them decay less"
         )
     lowest_cost = lowest(seed, model.cost, kinds)
     if not within(lowest_cost, target_cost):
         more = "" if groups == "all" else "; --groups all narrows stem and head too"
         raise UserError(
-            f"--target {target}: {network} at its narrowest has {model.text(lowest_cost)} "
-            f"({lowest_cost / seed_cost:.3f}L), the lowest that is possible{more}"
+            f"--target {target}: {network} at its narrowest has {_with_share(model, lowest_cost, seed_cost)}, "
+            f"the lowest that is possible{more}"
         )
-    reduction = min(first, lacking)
     return Plan(
         network=network,
         arch=seed,
@@ -141,6 +139,10 @@ def plan(
         lowest=lowest_cost,
         seconds=time.perf_counter() - started,
     )
+
+
+def _with_share(model: CostModel, cost: float, seed_cost: float) -> str:
+    return f"{model.text(cost)} ({cost / seed_cost:.3f}L)"
 
 
 def lowest(arch: ArchSpec, cost: Cost, kinds: frozenset[Kind], widths: NarrowerWidths = multiples_of_8) -> float:
