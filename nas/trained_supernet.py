@@ -1,7 +1,11 @@
-"""A supernet is trained once: kept in the user's cache folder, under all that it is a function of, and resumed there."""
+"""A supernet is trained once: kept in the user's cache folder, under all that it is a function of, and resumed there.
+
+A policy may be trained with it, see `nas.policy_training`; it is kept and resumed with the weights.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,9 +21,10 @@ from nas.image_set import ImageSet
 from nas.measurement_cache import cache_folder
 from nas.path_gradients import PathGradients
 from nas.path_sampling import SAMPLERS
+from nas.policy_training import PolicyTask, PolicyTraining
 from nas.run import lock_folder, write_json
 from nas.train_progress import TrainProgress
-from nas.training import DivergedError, Training
+from nas.training import DivergedError, Epoch, Training, steps_per_epoch
 from nas.training_recipe import TrainingRecipe
 from nas.weights_file import read_state, write_state
 from search_spaces.sharing import Sharing
@@ -60,6 +65,7 @@ class SupernetTask:
         num_classes: of the data set.
         seed: of split, initial weights, order of images, augmentation and candidates.
         recipe: how.
+        policy: what draws its candidates and is trained with it; None where they are drawn blindly.
     """
 
     space: SearchSpace
@@ -69,6 +75,7 @@ class SupernetTask:
     num_classes: int
     seed: int
     recipe: SupernetRecipe
+    policy: PolicyTask | None = None
 
     def identity(self) -> dict[str, Any]:
         """What tells it from others, ready for JSON; the space by its name and a digest of its candidates."""
@@ -77,7 +84,8 @@ class SupernetTask:
         of_space = repr([(choice.name, choice.options) for choice in self.space.choices]) + "\n".join(networks)
         digest = hashlib.sha256(of_space.encode()).hexdigest()[:16]
         fields = {name: getattr(self, name) for name in ("data", "num_images", "resolution", "num_classes", "seed")}
-        return {"space": f"{self.space.name} {digest}", **fields, "recipe": asdict(self.recipe)}
+        policy = {"policy": asdict(self.policy)} if self.policy else {}
+        return {"space": f"{self.space.name} {digest}", **fields, "recipe": asdict(self.recipe), **policy}
 
     @property
     def key(self) -> str:
@@ -87,7 +95,11 @@ class SupernetTask:
 
 
 def trained_supernet(
-    task: SupernetTask, images: ImageSet, console: Console, folder: Path | None = None
+    task: SupernetTask,
+    images: ImageSet,
+    console: Console,
+    folder: Path | None = None,
+    policy: PolicyTraining | None = None,
 ) -> tuple[Supernet, float]:
     """The supernet of a task: from its folder, or trained there, from wherever an earlier process has stopped.
 
@@ -96,6 +108,7 @@ def trained_supernet(
         images: of the task, on the device that trains.
         console: shows progress.
         folder: keeps it; by default under the task's key in the user's cache folder.
+        policy: the task's, fresh, where it has one. Its controller has learned when this returns.
 
     Returns:
         The supernet, on the images' device, and the wall seconds that its training has taken in all.
@@ -111,45 +124,70 @@ def trained_supernet(
     supernet = Supernet(task.space, task.resolution, task.num_classes, task.recipe.sharing, task.seed)
     if about is not None and about["complete"]:
         _load(supernet, folder / WEIGHTS)
+        if policy:
+            policy.recall(_num_steps(task, images), folder)
         known = f"supernet  trained before, in {about['seconds']:.0f} s: {folder}"
         console.print(known, highlight=False, soft_wrap=True)
         return supernet.to(images.device), about["seconds"]
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder)
     try:
-        return _train(task, supernet.to(images.device), images, folder, console)
+        return _train(task, supernet.to(images.device), images, folder, console, policy)
     finally:
         os.close(lock)
 
 
 def _train(
-    task: SupernetTask, supernet: Supernet, images: ImageSet, folder: Path, console: Console
+    task: SupernetTask,
+    supernet: Supernet,
+    images: ImageSet,
+    folder: Path,
+    console: Console,
+    policy: PolicyTraining | None,
 ) -> tuple[Supernet, float]:
-    recipe, checkpoint = task.recipe.training, folder / CHECKPOINT
-    gradients = PathGradients(supernet, SAMPLERS[task.recipe.sampling], recipe.label_smoothing)
-    training = Training(supernet, images, recipe, task.seed, gradients)
-    losses: list[float] = []
-    seconds = 0.0
-    if checkpoint.is_file() and (about := _read_about(folder)) is not None:
-        read_checkpoint(checkpoint, training)
-        losses, seconds = about["losses"][: training.num_epochs], about["seconds"]
-    progress = TrainProgress(console, "supernet", recipe.epochs, training.steps_per_epoch, training.num_epochs)
-    training.stepped = progress.stepped
-    with progress:
+    recipe, blind = task.recipe.training, SAMPLERS[task.recipe.sampling]
+    with contextlib.ExitStack() as stack:
+        learning = policy.sampler(supernet, blind, _num_steps(task, images), folder) if policy else None
+        learner = stack.enter_context(learning) if learning else None
+        gradients = PathGradients(supernet, learner or blind, recipe.label_smoothing)
+        training = Training(supernet, images, recipe, task.seed, gradients)
+        losses, seconds = _resumed(training, folder)
+        if learner:
+            learner.resume(training.num_epochs * training.steps_per_epoch)
+        progress = TrainProgress(console, "supernet", recipe.epochs, training.steps_per_epoch, training.num_epochs)
+        training.stepped = progress.stepped
+        stack.enter_context(progress)
         while training.num_epochs < recipe.epochs:
-            try:
-                epoch = training.next_epoch()
-            except DivergedError as error:
-                advice = f"lower evaluator.supernet.training.learning_rate, {recipe.learning_rate:g} now"
-                raise UserError(f"the supernet's {error}; {advice}") from None
+            epoch = _next_epoch(training, recipe)
             losses, seconds = [*losses, epoch.loss], seconds + epoch.seconds
             _write_about(folder, task, losses, seconds, complete=False)
-            write_checkpoint(checkpoint, training)
+            write_checkpoint(folder / CHECKPOINT, training)
             progress.finished(epoch, None)
     write_state(folder / WEIGHTS, supernet.state_dict())
     _write_about(folder, task, losses, seconds, complete=True)
-    checkpoint.unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return supernet, seconds
+
+
+def _num_steps(task: SupernetTask, images: ImageSet) -> int:
+    return task.recipe.training.epochs * steps_per_epoch(len(images), task.recipe.training)
+
+
+def _resumed(training: Training, folder: Path) -> tuple[list[float], float]:
+    """Losses and seconds of the epochs that an earlier process did, after which `training` is now."""
+    about = _read_about(folder)
+    if about is None or not (folder / CHECKPOINT).is_file():
+        return [], 0.0
+    read_checkpoint(folder / CHECKPOINT, training)
+    return about["losses"][: training.num_epochs], about["seconds"]
+
+
+def _next_epoch(training: Training, recipe: TrainingRecipe) -> Epoch:
+    try:
+        return training.next_epoch()
+    except DivergedError as error:
+        advice = f"lower evaluator.supernet.training.learning_rate, {recipe.learning_rate:g} now"
+        raise UserError(f"the supernet's {error}; {advice}") from None
 
 
 def _write_about(folder: Path, task: SupernetTask, losses: list[float], seconds: float, *, complete: bool) -> None:
@@ -180,10 +218,11 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
 
 def _check_identity(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise UserError with the first difference."""
-    for name, value in json.loads(json.dumps(wanted)).items():
-        if found.get(name) != value:
+    wanted = json.loads(json.dumps(wanted))
+    for name in [*wanted, *found]:
+        if found.get(name) != wanted.get(name):
             raise UserError(
-                f"{folder}: a supernet of another search: its {name} is {found.get(name)}, this one's {value}; "
+                f"{folder}: a supernet of another search: its {name} is {found.get(name)}, this one's {wanted.get(name)}; "
                 "leave evaluator.supernet.folder out to train one for this search"
             )
 

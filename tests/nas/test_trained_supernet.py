@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 
 import pytest
 import torch
-from rich.console import Console
 
 from nas.errors import UserError
-from nas.image_set import ImageSet
 from nas.path_gradients import PathGradients
 from nas.path_sampling import fair_paths
 from nas.supernet_evaluator import SupernetEvaluator
-from nas.trained_supernet import SupernetRecipe, SupernetTask, trained_supernet
+from nas.trained_supernet import trained_supernet
 from nas.training import Training
-from nas.training_recipe import TrainingRecipe
-from search_spaces.arch import Head, Stem
-from search_spaces.stages import StageLayout, StageOptions, stage_space
+from search_spaces.arch import Stem
+from search_spaces.stages import stage_space
 from search_spaces.supernet import Supernet
-
-LAYOUT = StageLayout(
-    stages=(StageOptions(filters=(4, 8), kernel=(3, 5), expand=(1, 3), stride=2),), stem=Stem(4), head=Head(None)
-)
-SPACE = stage_space("tiny", LAYOUT)
-
-
-def bright_or_dark(count: int, seed: int) -> ImageSet:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 2
-    noise = torch.randint(0, 100, (count, 3, 8, 8), generator=generator)
-    pixels = (noise + 120 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
-    return ImageSet(pixels.contiguous(memory_format=torch.channels_last), labels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-
-IMAGES = bright_or_dark(64, 0)
-TASK = SupernetTask(
-    space=SPACE,
-    data="d0",
-    num_images=64,
-    resolution=8,
-    num_classes=2,
-    seed=3,
-    recipe=SupernetRecipe(training=TrainingRecipe(epochs=4, batch_size=16, learning_rate=0.1)),
-)
-
-
-def weights(supernet):
-    return torch.cat([p.detach().flatten() for p in supernet.parameters()])
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=200)
+from tests.nas.tiny_supernet import IMAGES, LAYOUT, SPACE, TASK, bright_or_dark, quiet, weights
 
 
 @pytest.fixture(scope="module")
