@@ -51,7 +51,7 @@ class Program:
         while not condition():
             assert self.process.poll() is None, f"ended early:\n{self.process.communicate()[0]}"
             assert time.monotonic() < deadline, "waited too long"
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:
         """All live processes that bear the mark."""

@@ -23,9 +23,8 @@ from tests.nas.searching import OPEN, Search, num_journalled
 
 pytestmark = pytest.mark.timeout(300)
 
-TRIALS = 6
-UNPRICED = 5  # the number of the one network whose operations the table does not know
-SHORT = 3  # that of the first one whose operations the shorter table does not know
+TRIALS = 4
+UNPRICED = 3  # the number of the one network whose operations the table does not know
 BELIEVE_IT = "import nas.table_trust; nas.table_trust.MAX_ERROR = 9.0"  # prices here are made up
 
 
@@ -35,16 +34,15 @@ def made(tmp_path_factory):
     archs = suggested(TRIALS)
     record_accuracies(folder / "accuracies", archs)
     save_made_up_table(folder / "table.json", archs[:UNPRICED])
-    save_made_up_table(folder / "short.json", archs[:SHORT])
     return folder
 
 
 @pytest.fixture
 def search(made, cluster):
-    """A search with a table, by default that of all networks but `UNPRICED`."""
+    """A search with a table of all networks but `UNPRICED`."""
 
-    def search(out, name, table="table.json", trials=TRIALS, prelude=BELIEVE_IT):
-        setting = arguments(trials, made / "accuracies", name=name, table=made / table)
+    def search(out, name, prelude=BELIEVE_IT):
+        setting = arguments(TRIALS, made / "accuracies", name=name, table=made / "table.json")
         where = ("--out", str(out), "--ray-address", cluster)
         return Search("search", *where, *setting, prelude=prelude, variables=OPEN)
 
@@ -58,11 +56,11 @@ def measured_outside(run):
 
 def test_a_table_prices_every_network_that_it_knows(made, search, tmp_path):
     run = tmp_path / "run"
-    status, output = search(run, "table", "short.json", trials=SHORT + 1).finish()
+    status, output = search(run, "table").finish()
     assert status == 0, output
-    table = load_table(made / "short.json")
+    table = load_table(made / "table.json")
     *priced, unpriced = read_trials(run / "trials.jsonl")
-    assert [trial.number for trial in priced] == list(range(SHORT))
+    assert [trial.number for trial in priced] == list(range(UNPRICED))
     for trial in priced:
         assert (trial.status, trial.accuracy) == ("ok", accuracy_of(trial.number))
         assert trial.latency == table.price(trial.arch)
@@ -74,7 +72,7 @@ def test_a_table_prices_every_network_that_it_knows(made, search, tmp_path):
     assert {record["device"] for record in outside} == {"local"}
     local = json.loads((run / "environment.json").read_text())["calibration"]["devices"]["local"]
     assert local["reference_ms"] == REFERENCE_MS
-    assert f"latencies: {SHORT} priced by the table" in output
+    assert f"latencies: {UNPRICED} priced by the table" in output
     assert "table     " in output
     assert "priced by the table" in (run / "report.html").read_text()
 
