@@ -54,7 +54,7 @@ class TrainingSection(Section):
 
 
 class SupernetSection(Section):
-    """Weights that all candidates share."""
+    """Weights that all candidates share, of evaluators supernet and one_shot."""
 
     training: TrainingSection = TrainingSection(epochs=30, batch_size=128, learning_rate=0.1, clip_norm=5.0)
     sharing: Sharing = Field("sliced", description="what candidates have in common; see search_spaces.supernet")
@@ -67,12 +67,23 @@ class SupernetSection(Section):
     folder: str | None = Field(None, description="of a supernet trained before; default: the user's cache folder")
 
 
+class PolicySection(Section):
+    """What is trained with a one-shot search's weights; see `nas.policy_training.PolicyTask`."""
+
+    warm_up: float = Field(0.25, ge=0, lt=1, description="share of the steps in which the policy rests")
+    num_candidates: Positive = Field(4, description="in a step, drawn by the policy")
+    num_images: Positive = Field(
+        250, description="held-out images that score the candidates of a step; fewer if there are not as many"
+    )
+
+
 class EvaluatorSection(Section):
     """Where accuracies come from."""
 
-    name: Literal["train", "supernet", "zero_cost", "recorded", "table"] = "train"
+    name: Literal["train", "supernet", "one_shot", "zero_cost", "recorded", "table"] = "train"
     training: TrainingSection = Field(TrainingSection(), description="train: of each candidate, by itself")
     supernet: SupernetSection = SupernetSection()
+    policy: PolicySection = Field(PolicySection(), description="one_shot: what is trained with the supernet")
     score: Literal["synflow", "jacob_cov"] = Field("synflow", description="zero_cost: of the untrained network")
     run: str | None = Field(None, description="recorded: the run folder whose accuracies to use")
     table: str | None = Field(
@@ -89,7 +100,7 @@ class EvaluatorSection(Section):
     @property
     def trains(self) -> bool:
         """Whether accuracies come from the images of the data set."""
-        return self.name in ("train", "supernet", "zero_cost")
+        return self.name in ("train", "supernet", "one_shot", "zero_cost")
 
 
 class ControllerSection(Section):

@@ -12,6 +12,7 @@ from nas.config import Config
 from nas.data_split import stratified_draw
 from nas.evaluator import Evaluator, ProxyTrainer, RecordedEvaluator, best_device
 from nas.images import Images
+from nas.policy_training import PolicyTraining
 from nas.supernet_evaluator import SupernetEvaluator
 from nas.table_evaluator import fitted_evaluator
 from nas.trained_supernet import SupernetRecipe, SupernetTask, trained_supernet
@@ -21,6 +22,8 @@ from nas.zero_cost import ZeroCostEvaluator
 
 def build_evaluator(config: Config, images: Images | None, console: Console) -> Evaluator:
     """The evaluator of `config`; a supernet is trained first, and a surrogate fitted, unless that was done before.
+
+    Not for one-shot searches, whose evaluator comes with a policy: `nas.one_shot`.
 
     Args:
         config: the recipe.
@@ -54,8 +57,16 @@ def proxy_trainer(config: Config, images: Images, recipe: TrainingRecipe) -> Pro
     return ProxyTrainer(training, holdout, recipe, images.dataset.num_classes)
 
 
-def supernet_evaluator(config: Config, images: Images, console: Console) -> tuple[SupernetEvaluator, float]:
+def supernet_evaluator(
+    config: Config, images: Images, console: Console, policy: PolicyTraining | None = None
+) -> tuple[SupernetEvaluator, float]:
     """The supernet of `config`, trained on all cores that there are, with the held-out images that score candidates.
+
+    Args:
+        config: the recipe.
+        images: the data set.
+        console: shows progress.
+        policy: fresh, of the recipe's space: it is trained with the supernet and chooses what that trains.
 
     Returns:
         The evaluator, and the wall seconds that the training has taken, now or before.
@@ -74,12 +85,13 @@ def supernet_evaluator(config: Config, images: Images, console: Console) -> tupl
             sharing=section.sharing,
             sampling=section.sampling,
         ),
+        policy=policy.task if policy else None,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(len(available_cores()) or threads)
     try:
         folder = Path(section.folder) if section.folder else None
-        supernet, seconds = trained_supernet(task, training.to(best_device()), console, folder)
+        supernet, seconds = trained_supernet(task, training.to(best_device()), console, folder, policy)
     finally:
         torch.set_num_threads(threads)
     if section.num_images < len(holdout):

@@ -52,7 +52,12 @@ class PolicyTask:
 
     def num_warm_up(self, num_steps: int) -> int:
         """Of `num_steps`, those in which the policy rests."""
-        return math.ceil(self.warm_up * num_steps)
+        return warm_up_steps(self.warm_up, num_steps)
+
+
+def warm_up_steps(share: float, num_steps: int) -> int:
+    """A share in [0, 1] of `num_steps`, rounded up."""
+    return math.ceil(share * num_steps)
 
 
 class HeldOutRewards:

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 
 from controllers.build import build_controller
+from controllers.controller import Controller
 from nas.config import Config
 from nas.over_devices import objectives_told
 from nas.study import Constraints, Study
@@ -75,13 +76,16 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def learned_preferences(config: Config, trials: list[Trial], num_proposals: int = NUM_PROPOSALS) -> list[Preference]:
+def learned_preferences(
+    config: Config, trials: list[Trial], num_proposals: int = NUM_PROPOSALS, controller: Controller | None = None
+) -> list[Preference]:
     """What the controller of a run would propose next, decision by decision.
 
     Args:
         config: of the run.
         trials: from its journal; those in flight when it was written may be missing.
         num_proposals: how often to ask, at least 1.
+        controller: of the run, fresh; by default the one that `config` names.
 
     Returns:
         One for each choice, in the order of the space.
@@ -90,7 +94,8 @@ def learned_preferences(config: Config, trials: list[Trial], num_proposals: int 
         ReplayError: the journal is not what this seed and controller suggest.
     """
     space = config.search_space
-    controller = build_controller(config.controller.name, space.choices, config.seed, config.controller.options)
+    named = config.controller
+    controller = controller or build_controller(named.name, space.choices, config.seed, named.options)
 
     def counts(arch: ArchSpec) -> Counts:
         return count(lower(arch, config.latency.resolution, config.latency.num_outputs))

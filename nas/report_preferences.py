@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from html import escape
 
+from nas.policy_file import settled_policy
 from nas.preferences import Preference, learned_preferences, strongest
 from nas.report_record import RunRecord
 from nas.study import ReplayError
@@ -18,8 +19,11 @@ _NUM_NAMED = 4
 
 def preferences_section(record: RunRecord) -> str:
     """How often the controller would propose each option now, against uniform."""
+    config, settled = record.config, None
+    if config.evaluator.name == "one_shot":  # the controller learned before the first trial
+        settled = settled_policy(record.folder, config.search_space.choices, config.seed)
     try:
-        preferences = learned_preferences(record.config, record.trials)
+        preferences = learned_preferences(config, record.trials, controller=settled)
     except ReplayError as error:
         return f"<p class='note'>The controller could not be brought back: {escape(str(error))}.</p>"
     winner = record.winner

@@ -13,6 +13,8 @@ import torch
 from rich.console import Console
 
 from controllers.build import build_controller
+from controllers.controller import Controller
+from controllers.reinforce import ReinforceController
 from latency.cores import available_cores
 from latency.latency import Latency
 from latency.measuring_lock import is_measuring
@@ -22,7 +24,7 @@ from nas.calibration import Calibration
 from nas.calibration_images import calibration_images
 from nas.config import Config
 from nas.errors import UserError
-from nas.evaluator import check_recorded_run
+from nas.evaluator import Evaluator, check_recorded_run
 from nas.evaluators import build_evaluator, supernet_evaluator
 from nas.finale import (
     FINAL_VERSION,
@@ -39,12 +41,15 @@ from nas.latency_check import absolute, check_latency, check_table, resolved_lat
 from nas.latency_table import keep_table
 from nas.network import resolve_network
 from nas.objective import Target
+from nas.one_shot import Prices, check_one_shot, one_shot
 from nas.over_devices import DeviceObjectives, objectives_told
+from nas.policy_file import settled_policy, write_policy
 from nas.progress import SearchProgress
 from nas.ray_cluster import Cluster, ray_cluster
 from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
 from nas.run import TABLE, Run, write_json
 from nas.study import Constraints, ReplayError, Study
+from nas.supernet_evaluator import SupernetEvaluator
 from nas.table_evaluator import read_accuracy_table
 from nas.table_trust import NUM_NETWORKS, check_prices
 from nas.trial import Trial, best_trial
@@ -67,12 +72,13 @@ def check(config: Config) -> None:
         if name:
             resolve_network(name)
     check_baselines(_baselines(config), {config.data.resolution, config.latency.resolution})
+    check_one_shot(config)
     check_latency(config.latency)
     if config.evaluator.name == "recorded":
         if config.evaluator.run is None:
             raise UserError("evaluator.name: recorded accuracies need the run that recorded them: set evaluator.run")
         check_recorded_run(Path(config.evaluator.run))
-    if config.final and config.final.inherit and config.evaluator.name != "supernet":
+    if config.final and config.final.inherit and config.evaluator.name not in ("supernet", "one_shot"):
         raise UserError(
             f"final.inherit: weights are inherited from a supernet; evaluator.name is {config.evaluator.name}"
         )
@@ -162,11 +168,11 @@ class _Session:
 
     def run_trials(self) -> list[Trial]:
         config = self.config
-        space = config.search_space
+        evaluator, controller = self._chosen()
         finished = self.run.finished_trials()
         study = Study(
-            space=space,
-            controller=build_controller(config.controller.name, space.choices, config.seed, config.controller.options),
+            space=config.search_space,
+            controller=controller,
             counts=self.counts,
             constraints=Constraints(**config.constraints.model_dump()),
             failure_reward=self.objectives.failure_reward,
@@ -189,7 +195,7 @@ class _Session:
                 gpus=config.gpus_per_trial or 0.0,
             )
             try:
-                run_trials(searcher, self._services(), config, (self.run.folder / "ray").resolve())
+                run_trials(searcher, self._services(evaluator), config, (self.run.folder / "ray").resolve())
             except ReplayError as error:
                 raise UserError(f"{self.run.folder}: {error}") from None
         study.settle()
@@ -201,14 +207,29 @@ class _Session:
             raise UserError(f"no trial succeeded: {study.stop_reason or 'see trials.jsonl'}")
         return study.trials
 
+    def _chosen(self) -> tuple[Evaluator, Controller]:
+        """What gives accuracies, ready, and who chooses candidates, fresh."""
+        config, choices = self.config, self.config.search_space.choices
+        if config.evaluator.name == "one_shot":
+            trained, learned = self._one_shot()
+            write_policy(self.run.folder, choices, learned)
+            return trained, settled_policy(self.run.folder, choices, config.seed)
+        evaluator = build_evaluator(config, self.images, self.console)
+        return evaluator, build_controller(config.controller.name, choices, config.seed, config.controller.options)
+
+    def _one_shot(self) -> tuple[SupernetEvaluator, ReinforceController]:
+        assert self.images is not None
+        prices = Prices(self.bench.quoter(), self.objectives, self.counts, file_digest(self.run.folder / TABLE))
+        return one_shot(self.config, self.images, prices, self.console)
+
     def _quiet(self) -> bool:
         # A process that starts on the machine that measures would disturb the meter
         return not (self.bench.trial_actors and self.cluster.started_here and is_measuring())
 
-    def _services(self) -> Services:
+    def _services(self, evaluator: Evaluator) -> Services:
         config = self.config
         return Services(
-            evaluator=build_evaluator(config, self.images, self.console),
+            evaluator=evaluator,
             meters=self.bench.trial_actors,
             meter_nodes=self.bench.nodes if self.bench.trial_actors else frozenset(),
             num_measuring=config.latency.num_threads,
@@ -254,7 +275,8 @@ class _Session:
 
     def _inherited(self, arch: ArchSpec) -> Weights:
         assert self.images is not None
-        evaluator, _ = supernet_evaluator(self.config, self.images, self.console)
+        one_shot = self.config.evaluator.name == "one_shot"
+        evaluator, _ = self._one_shot() if one_shot else supernet_evaluator(self.config, self.images, self.console)
         return dict(evaluator.inherited(arch, self.images.split(self.config)[0]).state_dict())
 
     def _measured(self, arch: ArchSpec) -> FinalLatency | None:
