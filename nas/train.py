@@ -5,36 +5,26 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.console import Console
 
 from nas.accuracy import wilson_interval
-from nas.checkpoint import read_checkpoint, write_checkpoint
 from nas.data_tensors import image_source
-from nas.distillation import Distillation
-from nas.errors import UserError
 from nas.evaluator import best_device
 from nas.export import export, input_metadata
-from nas.image_set import ImageSource, normalised
+from nas.image_set import normalised
 from nas.latency_check import absolute
 from nas.run import next_folder, write_json
+from nas.run_training import num_training, take_up, train_epochs
+from nas.share import check_shares
 from nas.teacher import Teaching, keep_teacher, teacher_config, trained_teacher
 from nas.train_config import TrainRequest, resolve_config
-from nas.train_data import TrainingData, check_holdout, load_for, splits
+from nas.train_data import TrainingData, check_holdout, load_for
 from nas.train_progress import TrainProgress
 from nas.train_run import TEACHER, TrainRun, check_free, create_run
-from nas.trained import find_trained
-from nas.training import (
-    DivergedError,
-    LossGradients,
-    Training,
-    num_correct,
-    own_randomness,
-    steps_per_epoch,
-)
-from nas.training_recipe import bn_momentum
+from nas.training import num_correct
 from nas.weights import load_weights
 from search_spaces.count import count
 from search_spaces.lower import lower
@@ -78,6 +68,7 @@ def begin(
     given = absolute(str(weights)) if weights else None
     config = resolve_config(request, where, resolution, given, teaching.section if teaching else None)
     check_holdout(config, dataset)
+    check_shares(config.scaling.workers, config.recipe.batch_size, num_training(config, dataset))
     device = best_device()
     if teaching and teaching.is_trained:
         keep_teacher(folder / TEACHER, trained_teacher(teaching, dataset, resolution, console))
@@ -100,88 +91,62 @@ def _initial(
     return module, replace(request, network=replace(request.network, arch=arch))
 
 
-def carry_on(run: TrainRun, dataset: TrainingData, console: Console) -> dict[str, Any]:
+class Workers(Protocol):
+    """Processes that train together."""
+
+    @property
+    def num_workers(self) -> int:
+        """How many, at least 2."""
+        ...
+
+    def train(self, folder: Path, dataset: TrainingData) -> None:
+        """All epochs of the run in `folder` that are left.
+
+        Raises:
+            UserError: as `train_epochs`, or one of them has come to its end.
+        """
+        ...
+
+
+def carry_on(run: TrainRun, dataset: TrainingData, console: Console, workers: Workers | None = None) -> dict[str, Any]:
     """Carry a training to its end, from wherever it is.
 
     Args:
         run: new, or one that was interrupted.
         dataset: what its configuration names.
         console: shows progress.
+        workers: that train, the teacher first if it has to be; this process if not given. The same run may be carried on
+            by any number of them.
 
     Returns:
         What ``final.json`` says.
 
     Raises:
-        UserError: the data have changed, the checkpoint is damaged, or the training diverged.
+        UserError: the data have changed, the checkpoint is damaged, the training diverged, or a worker is gone.
     """
     if run.final is not None:
         return run.final
     run.check_data(dataset.fingerprint)
-    config, device = run.config, best_device()
-    distillation = _distillation(run, dataset, console)
-    images, holdout = splits(config, dataset)
-    module = _module(run, dataset.num_classes, len(images)).to(device)
-    _train(run, module, images.to(device), holdout and holdout.to(device), distillation, console)
-    return _finish(run, module, dataset)
+    _train_teacher(run, dataset, console, workers)
+    if workers:
+        check_shares(workers.num_workers, run.config.recipe.batch_size, num_training(run.config, dataset))
+        with run.handed_over():
+            workers.train(run.folder, dataset)
+    taken = take_up(run, dataset, best_device())
+    if not taken.is_done:
+        config, training = run.config, taken.training
+        name, epochs = config.network.name, config.recipe.epochs
+        with TrainProgress(console, name, epochs, training.steps_per_epoch, training.num_epochs) as progress:
+            train_epochs(run, taken, progress)
+    return _finish(run, taken.module, dataset)
 
 
-def _module(run: TrainRun, num_classes: int, num_images: int) -> GraphModule:
-    """With the weights that the training begins with."""
-    config = run.config
-    num_steps = config.recipe.epochs * steps_per_epoch(num_images, config.recipe)
-    graph = lower(config.arch, config.data.resolution, num_classes, training=True)
-    module = build_module(graph, config.seed, bn_momentum(config.published, num_steps))
-    initial = run.initial()
-    if initial is not None:
-        module.load_state_dict(initial)
-    return module
-
-
-def _distillation(run: TrainRun, dataset: TrainingData, console: Console) -> Distillation | None:
-    """The teacher, trained first where it is a run of its own."""
-    section, folder = run.config.teacher, run.folder / TEACHER
-    if section is None:
-        return None
+def _train_teacher(run: TrainRun, dataset: TrainingData, console: Console, workers: Workers | None) -> None:
+    """Where it is a run of its own."""
+    folder = run.folder / TEACHER
     if (folder / "config.yaml").is_file():
         with TrainRun(folder) as teacher_run:
-            carry_on(teacher_run, dataset, console)
-    trained = find_trained(folder)
-    loaded = load_weights(trained.weights, trained.arch, resolution=run.config.data.resolution)
-    teacher = build_module(lower(loaded.arch, run.config.data.resolution, loaded.num_classes), seed=0)
-    loaded.put_into(teacher)
-    return Distillation(teacher.to(best_device()), section.weight, section.temperature)
-
-
-def _train(
-    run: TrainRun,
-    module: GraphModule,
-    images: ImageSource,
-    holdout: ImageSource | None,
-    distillation: Distillation | None,
-    console: Console,
-) -> None:
-    """All epochs that are left, each followed by a line of the journal and a checkpoint."""
-    recipe, seed = run.config.recipe, run.config.seed
-    gradients = LossGradients(module, recipe.label_smoothing, distillation)
-    training = Training(module, images, recipe, seed, gradients)
-    if run.checkpoint.is_file():
-        read_checkpoint(run.checkpoint, training)
-    run.begin_after(training.num_epochs)
-    name = run.config.network.name
-    progress = TrainProgress(console, name, recipe.epochs, training.steps_per_epoch, training.num_epochs)
-    training.stepped = progress.stepped
-    with progress:
-        while training.num_epochs < recipe.epochs:
-            try:
-                with own_randomness(seed + training.num_samples):  # dropout's
-                    epoch = training.next_epoch()
-            except DivergedError as error:
-                advice = f"begin a new run with a --learning-rate below {recipe.learning_rate:g}"
-                raise UserError(f"{run.folder}: {error}; {advice}") from None
-            accuracy = num_correct(module, holdout) / len(holdout) if holdout else None
-            run.append(epoch, accuracy)
-            write_checkpoint(run.checkpoint, training)
-            progress.finished(epoch, accuracy)
+            carry_on(teacher_run, dataset, console, workers)
 
 
 def _finish(run: TrainRun, module: GraphModule, dataset: TrainingData) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from nas.errors import UserError
 from nas.latency_cli import Json, print_json
 
 if TYPE_CHECKING:
+    from nas.ray_train import RayWorkers
     from nas.teacher import Teaching
     from nas.train_data import TrainingData
     from nas.train_run import TrainRun
@@ -104,6 +106,12 @@ def train_command(
     ] = None,
     distill_weight: Annotated[float, typer.Option(min=0.001, max=1, help="Of the teacher's answers.")] = 0.5,
     temperature: Annotated[float, typer.Option(min=0.01, help="Softens the teacher's answers.")] = 4.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that divide each batch (Ray Train); default 1, or the run's.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster (or 'auto') whose machines are the workers.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network on images, test it once, export it.
@@ -120,7 +128,7 @@ def train_command(
     console = Console(stderr=as_json)
     if resume is not None:
         _check_alone(context)
-        _carry_on(resume, data_of(resume, console), console, as_json)
+        _carry_on(resume, data_of(resume, console), console, as_json, workers, ray_address)
         return
     if network is None:
         raise UserError("which network? name one (nas zoo list shows them), or continue a run with --resume RUN")
@@ -149,10 +157,15 @@ def train_command(
         holdout=holdout,
         stream=stream,
         seed=seed,
+        workers=workers or 1,
     )
+    _check_address(request.workers, ray_address)
     teaching = _teaching(teacher, distill_weight, temperature)
     folder, dataset = begin(request, data, out=out, weights=weights, teaching=teaching, console=console)
-    _carry_on(folder, dataset, console, as_json)
+    _carry_on(folder, dataset, console, as_json, workers, ray_address)
+
+
+_BESIDE_RESUME = ("resume", "workers", "ray_address", "as_json")
 
 
 def _check_alone(context: typer.Context) -> None:
@@ -160,7 +173,7 @@ def _check_alone(context: typer.Context) -> None:
     given = []
     for parameter in context.command.params:
         source = context.get_parameter_source(str(parameter.name))
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in ("resume", "as_json"):
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in _BESIDE_RESUME:
             given.append(parameter.opts[0] if parameter.opts[0].startswith("-") else "NAME")
     if given:
         raise UserError(f"--resume continues a run as it began; leave out {', '.join(given)}")
@@ -172,14 +185,40 @@ def _teaching(teacher: str | None, weight: float, temperature: float) -> Teachin
     return Teaching(source=teacher, weight=weight, temperature=temperature) if teacher else None
 
 
-def _carry_on(folder: Path, dataset: TrainingData, console: Console, as_json: bool) -> None:
+def _check_address(num_workers: int, ray_address: str | None) -> None:
+    if ray_address is None:
+        return
+    if num_workers == 1:
+        raise UserError(f"--ray-address {ray_address}: one worker needs no Ray; add --workers N, or leave it out")
+    from nas.ray_cluster import check_address
+
+    check_address(ray_address)
+
+
+def _workers(
+    run: TrainRun, asked: int | None, ray_address: str | None, console: Console
+) -> AbstractContextManager[RayWorkers | None]:
+    """Those that train `run`; None where this process does, or nothing is left to train."""
+    num_workers = asked or run.config.scaling.workers
+    _check_address(num_workers, ray_address)
+    if num_workers == 1 or run.final is not None:
+        return nullcontext()
+    from nas.ray_train import ray_workers
+
+    return ray_workers(num_workers, ray_address, console)
+
+
+def _carry_on(
+    folder: Path, dataset: TrainingData, console: Console, as_json: bool, workers: int | None, ray_address: str | None
+) -> None:
     from nas.train import carry_on
     from nas.train_run import TrainRun
 
     try:
         with TrainRun(folder) as run:
             _describe(run, dataset, console)
-            final = carry_on(run, dataset, console)
+            with _workers(run, workers, ray_address, console) as others:
+                final = carry_on(run, dataset, console, others)
     except KeyboardInterrupt:
         console.print(f"interrupted; continue with: nas train --resume {folder}", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None

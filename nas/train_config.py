@@ -56,6 +56,12 @@ class TeacherSection(Section):
     temperature: float = Field(DEFAULT_TEMPERATURE, gt=0)
 
 
+class ScalingSection(Section):
+    """How many processes train it together."""
+
+    workers: int = Field(1, ge=1, description="that divide each batch among themselves; above 1 through Ray Train")
+
+
 class TrainConfig(Section):
     """One training, complete."""
 
@@ -67,6 +73,7 @@ class TrainConfig(Section):
     training: TrainingSection
     weights: str | None = Field(None, description="where the first weights came from; None: seeded")
     teacher: TeacherSection | None = None
+    scaling: ScalingSection = ScalingSection()
 
     @property
     def arch(self) -> ArchSpec:
@@ -98,6 +105,7 @@ class TrainRequest:
         holdout: part of the training split that shows progress, in [0, 1).
         stream: whether a folder's images stay on the disk until their turn comes; None: if memory is short.
         seed: of everything.
+        workers: how many processes divide each batch among themselves.
     """
 
     network: NamedNetwork
@@ -109,6 +117,7 @@ class TrainRequest:
     holdout: float = DEFAULT_HOLDOUT
     stream: bool | None = None
     seed: int = 0
+    workers: int = 1
 
 
 def zoo_name(network: NamedNetwork) -> str | None:
@@ -154,6 +163,7 @@ def resolve_config(
         training=validated(TrainingSection, training | dict(request.overrides), "training options"),
         weights=weights,
         teacher=teacher,
+        scaling=ScalingSection(workers=request.workers),
     )
 
 

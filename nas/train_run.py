@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -78,14 +78,14 @@ def check_free(folder: Path) -> None:
         raise UserError(f"{folder} exists; choose another --out, or continue it with nas train --resume {folder}")
 
 
-class TrainRun:
-    """A run folder of a training that this process carries on; a context manager that keeps other writers out.
+class TrainFolder:
+    """A run folder of a training, to read: whoever carries it on, here or in another process, is a `TrainRun`.
 
     ``config.yaml`` (complete), ``environment.json``, ``initial.safetensors`` (if not seeded), ``teacher/`` (if there is
     one), ``epochs.jsonl``, ``checkpoint.safetensors``; at the end ``best/`` and ``final.json``.
 
     Raises:
-        UserError: not such a folder, another process works on it, or its configuration was changed.
+        UserError: not such a folder, or its configuration was changed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,18 +97,6 @@ class TrainRun:
                 f"{folder}/config.yaml was changed since the run began; restore it, or begin a new run (nas train "
                 "--weights FILE starts from trained weights)"
             )
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, lock_folder(folder))
-            self._epochs = stack.enter_context(JsonLines(folder / "epochs.jsonl", EPOCHS_FORMAT, EPOCHS_VERSION))
-            self._open = stack.pop_all()
-
-    def __enter__(self) -> TrainRun:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._open.close()
 
     @property
     def checkpoint(self) -> Path:
@@ -127,15 +115,60 @@ class TrainRun:
         path = self.folder / TEACHER / "final.json"
         return float(json.loads(path.read_text())["accuracy"]) if path.is_file() else None
 
-    @property
-    def training_s(self) -> float:
-        """Wall seconds of all epochs."""
-        return float(sum(record["seconds"] for record in self._epochs.records))
-
     def initial(self) -> dict[str, Tensor] | None:
         """The weights to start from; None where they are seeded."""
         path = self.folder / INITIAL
         return read_state(path) if path.is_file() else None
+
+    def check_data(self, fingerprint: str) -> None:
+        """Raise UserError unless the data are those that the run began with."""
+        if fingerprint != self.environment["data_fingerprint"]:
+            raise UserError(
+                f"{self.folder}: the data set {self.config.data.source} has changed since the run began; restore it, "
+                "or begin a new run"
+            )
+
+
+class TrainRun(TrainFolder):
+    """A training that this process carries on; a context manager that keeps other writers out of its folder.
+
+    Raises:
+        UserError: as `TrainFolder`, or another process works on it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._take_hold()
+
+    def _take_hold(self) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, lock_folder(self.folder))
+            self._epochs = stack.enter_context(JsonLines(self.folder / "epochs.jsonl", EPOCHS_FORMAT, EPOCHS_VERSION))
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> TrainRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @contextlib.contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """Let another process carry the run on, and take it back with what that has added; not after an exception.
+
+        Raises:
+            UserError: a third process has taken it meanwhile.
+        """
+        self._open.close()
+        yield
+        self._take_hold()
+
+    @property
+    def training_s(self) -> float:
+        """Wall seconds of all epochs."""
+        return float(sum(record["seconds"] for record in self._epochs.records))
 
     def begin_after(self, num_epochs: int) -> None:
         """Forget epochs after `num_epochs`: a kill between journal and checkpoint leaves one that is trained again."""
@@ -145,14 +178,6 @@ class TrainRun:
         """Add an epoch to the journal; `accuracy` is on held-out images."""
         record = {"epoch": epoch.number, "loss": epoch.loss, "seconds": round(epoch.seconds, 3), "accuracy": accuracy}
         self._epochs.append(record)
-
-    def check_data(self, fingerprint: str) -> None:
-        """Raise UserError unless the data are those that the run began with."""
-        if fingerprint != self.environment["data_fingerprint"]:
-            raise UserError(
-                f"{self.folder}: the data set {self.config.data.source} has changed since the run began; restore it, "
-                "or begin a new run"
-            )
 
 
 def _read_environment(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from nas.gradients import Gradients, LossGradients, mixed_precision, training_lo
 from nas.image_set import ImageSet, ImageSource, normalised
 from nas.micro_batches import MicroBatches, unless_out_of_memory
 from nas.optimizer import make_optimizer
+from nas.share import ALONE, Share
 from nas.training_recipe import TrainingRecipe
 from nas.weight_average import WeightAverage
 from search_spaces.torch_module import GraphModule
@@ -53,16 +54,32 @@ class Epoch:
     seconds: float
 
 
-def _augment(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator) -> Tensor:
-    """Random shift (edges repeated) and flip of each image of a uint8 batch."""
+def _augment(
+    images: Tensor,
+    recipe: TrainingRecipe,
+    generator: torch.Generator,
+    share: Share = ALONE,
+    batch_size: int | None = None,
+) -> Tensor:
+    """Random shift (edges repeated) and flip of each image of a uint8 batch.
+
+    Args:
+        images: this worker's part of the batch.
+        recipe: how far, and whether.
+        generator: of what is drawn, for the whole batch, so that all workers draw alike.
+        share: which part it is.
+        batch_size: images of the whole batch; `images` are all of them if not given.
+    """
     count, _, height, width = images.shape
     if not recipe.max_shift and not recipe.flip:
         return images
-    shift = torch.randint(-recipe.max_shift, recipe.max_shift + 1, (2, count, 1), generator=generator)
+    whole = batch_size or count
+    part = share.part(whole)
+    shift = torch.randint(-recipe.max_shift, recipe.max_shift + 1, (2, whole, 1), generator=generator)[:, part]
     rows = (torch.arange(height) + shift[0]).clamp_(0, height - 1)
     cols = (torch.arange(width) + shift[1]).clamp_(0, width - 1)
     if recipe.flip:
-        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        flipped = torch.rand(whole, 1, generator=generator)[part] < 0.5
         cols = torch.where(flipped, width - 1 - cols, cols)
     index = torch.arange(count).view(-1, 1, 1)
     device = images.device
@@ -85,6 +102,10 @@ class Training:
         seed: of the order, the augmentation and what `gradients` draw; dropout draws from torch's own generator.
         gradients: of a batch; by default those of `training_loss`, the losses of auxiliary heads included. A batch that
             is too much for the memory is taken in parts, see `MicroBatches`.
+        share: this worker's part of each batch, where several train the same network. Their weights are the same at all
+            times, and those of a single one up to rounding and what BN does: in training each worker normalises by the
+            statistics of its own images (arXiv 1706.02677, section 2.3). The running ones are averaged after each epoch;
+            they and their average are linear in the batches' statistics, so this is as good as after each step.
 
     Attributes:
         num_epochs: how many are done.
@@ -99,6 +120,7 @@ class Training:
         recipe: TrainingRecipe,
         seed: int,
         gradients: Gradients | None = None,
+        share: Share = ALONE,
     ) -> None:
         self.num_epochs = 0
         self.stepped: Callable[[], None] = lambda: None
@@ -107,6 +129,7 @@ class Training:
         self._module = module
         self._data = data
         self._recipe = recipe
+        self._share = share
         if gradients is None:
             assert isinstance(module, GraphModule), "what is no single network says how it gets its gradients"
             gradients = LossGradients(module, recipe.label_smoothing)
@@ -117,7 +140,7 @@ class Training:
 
     @property
     def num_samples(self) -> int:
-        """Images seen so far."""
+        """Images seen so far, by all workers."""
         return self.num_epochs * self.steps_per_epoch * self._batch_size
 
     def next_epoch(self) -> Epoch:
@@ -130,12 +153,13 @@ class Training:
         started, losses = time.perf_counter(), torch.zeros((), device=self._data.device)
         self._module.train()
         order = torch.randperm(len(self._data), generator=self._generator)
-        batches = self._data.batches(order[: self.steps_per_epoch * self._batch_size], self._batch_size)
+        batches = self._data.batches(self._own_part(order), self._share.size(self._batch_size))
         for step, (images, labels) in enumerate(batches, self.num_epochs * self.steps_per_epoch):
             self._set_learning_rate(step)
             with training_step():
                 losses += self._step(images, labels)
             self.stepped()
+        self._share.average(self._statistics(), self._batch_size)
         self.num_epochs += 1
         mean_loss = float(losses) / self.steps_per_epoch
         if not math.isfinite(mean_loss):
@@ -144,15 +168,28 @@ class Training:
             self._average.apply()
         return Epoch(self.num_epochs, mean_loss, self.steps_per_epoch * self._batch_size, time.perf_counter() - started)
 
+    def _own_part(self, order: Tensor) -> Tensor:
+        """Of each whole batch of an epoch, the images of this worker, one batch after the other."""
+        batches = order[: self.steps_per_epoch * self._batch_size].view(self.steps_per_epoch, self._batch_size)
+        return batches[:, self._share.part(self._batch_size)].reshape(-1)
+
+    def _statistics(self) -> list[Tensor]:
+        """What each worker has by itself: BN's running statistics, and those in the average of the weights."""
+        own = [buffer for buffer in self._module.buffers() if buffer.is_floating_point()]
+        return own + (self._average.tensors if self._average else [])
+
     def _set_learning_rate(self, step: int) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate_at(step, self.steps_per_epoch)
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step on these images, uint8; gives their mean loss."""
-        augmented = _augment(images, self._recipe, self._generator)
+        """One step on these images, uint8; gives the mean loss of the batch that they are part of."""
+        augmented = _augment(images, self._recipe, self._generator, self._share, self._batch_size)
         inputs = normalised(augmented, self._data.mean, self._data.std)
         loss = self._gradients(inputs, labels, self._generator)
+        # only now: how many micro-batches a worker's memory needs is its own affair
+        found = [parameter.grad for parameter in self._module.parameters() if parameter.grad is not None]
+        self._share.average([loss, *found], self._batch_size)
         if self._recipe.clip_norm:
             nn.utils.clip_grad_norm_(self._module.parameters(), self._recipe.clip_norm)
         self._optimizer.step()

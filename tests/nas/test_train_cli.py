@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nas import train
+from nas import run_training
 from nas.accuracy import wilson_interval
 from nas.cli import main
 from nas.data import load_dataset
@@ -173,13 +173,14 @@ def test_a_finished_run_is_not_trained_again(run, trained):
 
 KILLER = """
 import os, signal, sys, torch
+import nas.run_training as run_training
 import nas.train as train
 from nas.cli import main
 
 torch.set_num_threads(1)
 where, epoch = sys.argv.pop(1), int(sys.argv.pop(1))
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-write, export = train.write_checkpoint, train.export
+write, export = run_training.write_checkpoint, train.export
 
 def write_checkpoint(path, training):
     if training.num_epochs == epoch and where == "before":
@@ -195,7 +196,7 @@ def exported(*arguments):
     if where == "export":
         kill()
 
-train.write_checkpoint, train.export = write_checkpoint, exported
+run_training.write_checkpoint, train.export = write_checkpoint, exported
 main()
 """
 
@@ -232,13 +233,13 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(run, trained):
 def test_interrupted(run, trained, monkeypatch):
     """Ctrl-C says how to go on, and going on ends as if nothing had happened; here in the training of a teacher."""
     undisturbed = trained("undisturbed", "--teacher", TEACHER)
-    write = train.write_checkpoint
+    write = run_training.write_checkpoint
 
     def interrupt(path, training):
         write(path, training)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "write_checkpoint", interrupt)
+    monkeypatch.setattr(run_training, "write_checkpoint", interrupt)
     arguments = ["train", ARCH, "--data", "tiny.npz", "--epochs", 2, "--batch-size", 16, "--teacher", TEACHER]
     for again in ([*arguments, "--out", "run"], ["train", "--resume", "run"], ["train", "--resume", "run"]):
         result = run(*again)
@@ -246,7 +247,7 @@ def test_interrupted(run, trained, monkeypatch):
         assert result.out.splitlines()[-1] == "interrupted; continue with: nas train --resume run"
     assert len(read_json_lines(Path("run/teacher/epochs.jsonl"), "nas-epochs", 1)) == 2
     assert len(read_json_lines(Path("run/epochs.jsonl"), "nas-epochs", 1)) == 1
-    monkeypatch.setattr(train, "write_checkpoint", write)
+    monkeypatch.setattr(run_training, "write_checkpoint", write)
     assert run("train", "--resume", "run").code == 0
     assert weights(Path("run")) == weights(undisturbed)
     assert weights(Path("run/teacher")) == weights(undisturbed / "teacher")

@@ -118,9 +118,9 @@ def test_every_image_is_shown_once_an_epoch(monkeypatch):
     shown = []
     augment = training._augment
 
-    def spy(images, recipe, generator):
+    def spy(images, *others):
         shown.extend(images[:, 0, 0, 0].tolist())
-        return augment(images, recipe, generator)
+        return augment(images, *others)
 
     monkeypatch.setattr(training, "_augment", spy)
     data = noise(32)
