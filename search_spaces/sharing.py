@@ -19,6 +19,6 @@ def sharing_label(layer: Layer, sharing: Sharing) -> str:
     if sharing == "sliced":
         return layer.op
     kernel = f"{layer.op}_k{layer.kernel}"
-    if sharing == "kernel":
+    if sharing == "kernel" or layer.op in ("conv", "dwsep"):  # these have no expansion of their own
         return kernel
     return f"{kernel}_e{layer.expanded_channels / layer.in_channels:.3g}".replace(".", "p")

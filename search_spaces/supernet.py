@@ -28,7 +28,7 @@ from search_spaces.sharing import Sharing, sharing_label
 from search_spaces.space import SearchSpace
 from search_spaces.torch_module import ACTIVATIONS, ConvModule, LinearModule, Program, nest, op_module, program
 
-_NUM_SAMPLED = 256  # candidates that are looked at beside the extreme ones: they meet every kind of operation
+_NUM_UNEVENTFUL = 400  # candidates without a new operation, one after the other, until no more are expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +138,36 @@ class Supernet(nn.Module):
 
     def _largest_ops(self) -> dict[str, Conv | Linear]:
         """Name of shared weights -> an operation with the most channels that any candidate needs there."""
-        largest: dict[str, Conv | Linear] = {}
-        for choices in _telling_candidates(self.space, self._resolution, self._num_classes):
+        ops: dict[str, Conv | Linear] = {}
+
+        def look_at(choices: Choices) -> bool:
+            """Take the operations of a candidate in; whether there was a new one."""
+            num_known = len(ops)
             for op, name in self._named(choices, self._graph(self.space.to_arch(choices))):
                 if name is not None:
                     assert isinstance(op, Conv | Linear)
-                    largest[name] = _joined(largest[name], op) if name in largest else op
+                    ops[name] = _joined(ops[name], op) if name in ops else op
+            return len(ops) > num_known
+
+        # Widths grow with the options that they depend on: the largest candidate, and those that differ from it in one
+        # decision, need the widest of everything. What they lack are combinations of kinds, which the others meet.
+        largest = self._largest_candidate()
+        for choices in (largest, *self.space.neighbours(largest)):
+            look_at(choices)
+        rng, uneventful = np.random.default_rng(0), 0
+        while uneventful < _NUM_UNEVENTFUL:
+            drawn, kept = self.space.sample(rng), rng.random(len(largest)) < rng.random()
+            mixed = {name: largest[name] if keep else drawn[name] for name, keep in zip(largest, kept, strict=True)}
+            uneventful = 0 if look_at(mixed) else uneventful + 1
+        return ops
+
+    def _largest_candidate(self) -> dict[str, Option]:
+        """With the most parameters, one decision after the other."""
+        largest = {choice.name: choice.options[0] for choice in self.space.choices}
+        for choice in (*self.space.choices, *self.space.choices):
+            candidates = ({**largest, choice.name: option} for option in choice.options)
+            largest = max(candidates, key=lambda choices: count(self._graph(self.space.to_arch(choices))).params)
         return largest
-
-
-def _telling_candidates(space: SearchSpace, resolution: int, num_classes: int) -> list[dict[str, Option]]:
-    """Candidates among which is the largest form of every operation.
-
-    Widths grow with the options that they depend on, so that the largest network, and those that differ from it in one
-    decision, have them all; the sampled ones meet the combinations of kinds.
-    """
-
-    def size(choices: Choices) -> int:
-        return count(lower(space.to_arch(choices), resolution, num_classes)).params
-
-    rng = np.random.default_rng(0)
-    largest = space.sample(rng)
-    for choice in (*space.choices, *space.choices):
-        largest = max(({**largest, choice.name: option} for option in choice.options), key=size)
-    sampled = [space.sample(rng) for _ in range(_NUM_SAMPLED)]
-    return [largest, *space.neighbours(largest), *sampled]
 
 
 def _joined(one: Conv | Linear, other: Conv | Linear) -> Conv | Linear:
