@@ -16,6 +16,8 @@ from tests.nas.searching import OPEN, Search
 
 pytestmark = pytest.mark.timeout(300)
 
+FEW_TREES = "from nas import surrogate; surrogate._OPTIONS.update(n_estimators=100, learning_rate=0.2)"
+
 RECIPE = """
 space:
   name: tiny
@@ -47,7 +49,7 @@ def folder(tmp_path):
 def test_search_with_a_table_of_accuracies(folder, cluster):
     cache = {"XDG_CACHE_HOME": str(folder / "cache")}
     command = ("search", "--config", "tiny.yaml", "--table", "acc.csv", "--out", "run", "--ray-address", cluster)
-    status, output = Search(*command, cwd=folder, variables=cache | OPEN).finish()
+    status, output = Search(*command, cwd=folder, prelude=FEW_TREES, variables=cache | OPEN).finish()
     assert status == 0, output
     assert re.search(r"accuracy +proxy top-1: Kendall tau 0\.\d+, R2 0\.\d+ in 5-fold", output)
     assert "trial" in output
