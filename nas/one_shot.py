@@ -41,12 +41,20 @@ def check_one_shot(config: Config) -> None:
         )
     section = config.latency
     if section.name not in ("table", "hybrid") or section.table is None:
-        space = config.search_space.name
+        lacks = "no latency.table" if section.name in ("table", "hybrid") else f"latency.name = {section.name}"
         raise UserError(
-            f"evaluator.name: {NAME} needs latencies that are known at once, and the recipe has latency.name = "
-            f"{section.name}{', but no latency.table' if section.table is None else ''}; build a table with: "
-            f"nas latency table build --space {space} --out FILE; then set latency.name=table and latency.table=FILE"
+            f"evaluator.name: {NAME} needs latencies that are known at once, and the recipe has {lacks}; build a table "
+            f"with: nas latency table build {_build_flags(config)} --out FILE; then set latency.name=table and "
+            "latency.table=FILE"
         )
+
+
+def _build_flags(config: Config) -> str:
+    section = config.latency
+    classes = f" --num-classes {section.num_classes}" if section.num_classes else ""
+    return (
+        f"--space {config.search_space.name} --resolution {section.resolution}{classes} --reference {section.reference}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

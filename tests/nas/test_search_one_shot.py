@@ -108,8 +108,9 @@ def refusal(*assignments):
 
 
 def test_what_a_one_shot_recipe_needs_is_said_before_anything_starts():
-    build = "build a table with: nas latency table build --space tiny --out FILE; then set latency.name=table"
-    assert "latency.name = table, but no latency.table" in refusal()
+    flags = "--space tiny --resolution 32 --num-classes 10 --reference mobilenet_v3_small"
+    build = f"build a table with: nas latency table build {flags} --out FILE; then set latency.name=table"
+    assert "the recipe has no latency.table; " in refusal()
     assert build in refusal()
     assert "the recipe has latency.name = measure" in refusal("latency.name=measure", "latency.table=t.json")
     assert build in refusal("latency.name=measure")
