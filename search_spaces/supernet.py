@@ -132,7 +132,7 @@ class Supernet(nn.Module):
             block_layer, _, part = op.name.partition(".")
             layer, _, part = part.partition(".")
             name = f"{labels[f'{block_layer}.{layer}']}.{part}" if f"{block_layer}.{layer}" in labels else op.name
-            if isinstance(op, Conv) and op.kernel != (1, 1):
+            if isinstance(op, Conv) and op.kernel != (1, 1) and self.sharing != "nested":
                 name = f"{name}.window{op.kernel[0]}x{op.kernel[1]}"
             yield op, name
 
@@ -181,7 +181,8 @@ def _joined(one: Conv | Linear, other: Conv | Linear) -> Conv | Linear:
     channels = max(one.shape[0], other.shape[0])
     taken = max(one.in_channels, other.in_channels)
     groups = taken if _is_depthwise(one) else 1
-    return replace(one, shape=(channels, *one.shape[1:]), in_channels=taken, groups=groups)
+    kernel = max(one.kernel[0], other.kernel[0]), max(one.kernel[1], other.kernel[1])
+    return replace(one, shape=(channels, *one.shape[1:]), in_channels=taken, groups=groups, kernel=kernel)
 
 
 def _is_depthwise(op: Conv) -> bool:
@@ -206,14 +207,20 @@ def _initialise(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def _conv_tensors(op: Conv, module: ConvModule) -> dict[str, Tensor]:
-    """The part of shared weights that `op` takes: the first channels."""
+    """The part of shared weights that `op` takes: the first channels, the middle of the window."""
     channels, taken = op.shape[0], op.in_channels // op.groups
-    tensors = {"conv.weight": module.conv.weight[:channels, :taken]}
+    rows, columns = (_middle(large, small) for large, small in zip(module.conv.kernel_size, op.kernel, strict=True))
+    tensors = {"conv.weight": module.conv.weight[:channels, :taken, rows, columns]}
     if module.conv.bias is not None:
         tensors["conv.bias"] = module.conv.bias[:channels]
     if op.norm:
         tensors |= {"norm.weight": module.norm.weight[:channels], "norm.bias": module.norm.bias[:channels]}
     return tensors
+
+
+def _middle(large: int, small: int) -> slice:
+    start = (large - small) // 2
+    return slice(start, start + small)
 
 
 def _linear_tensors(op: Linear, module: LinearModule) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from search_spaces.arch import Head, Stem
 from search_spaces.chain import ChainLayout, LayerOp, Place, chain_space
+from search_spaces.sharing import Sharing
 from search_spaces.stages import StageLayout, StageOptions, stage_space
 from search_spaces.supernet import Supernet
 from search_spaces.torch_module import GraphModule, build_module
@@ -62,7 +65,7 @@ def test_a_candidate_computes_what_its_network_computes_with_its_weights(superne
     torch.testing.assert_close(supernet.path(choices)(IMAGES), alone(supernet, choices)(IMAGES))
 
 
-@pytest.mark.parametrize("sharing", ["sliced", "kernel", "op"])
+@pytest.mark.parametrize("sharing", get_args(Sharing))
 @pytest.mark.parametrize("space", [STAGES, CHAIN], ids=lambda space: space.name)
 def test_every_sharing_serves_every_candidate(space, sharing):
     supernet = Supernet(space, 16, 5, sharing)
@@ -87,15 +90,32 @@ def shared(supernet: Supernet, name: str, *pairs: tuple[str, object]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("sharing", "kernels", "expansions"), [("sliced", True, True), ("kernel", False, True), ("op", False, False)]
+    ("sharing", "windows", "kernels", "expansions"),
+    [
+        ("nested", True, True, True),
+        ("sliced", False, True, True),
+        ("kernel", False, False, True),
+        ("op", False, False, False),
+    ],
 )
-def test_what_is_shared_is_what_the_sharing_says(sharing, kernels, expansions):
+def test_what_is_shared_is_what_the_sharing_says(sharing, windows, kernels, expansions):
     supernet = Supernet(STAGES, 16, 5, sharing)
 
     assert shared(supernet, "b1.l1.project", ("b1.kernel", 3)) == kernels
     assert shared(supernet, "b2.l1.project", ("b2.expand", 2)) == expansions
     assert shared(supernet, "b2.l1.expand", ("b2.filters", 16))
-    assert not shared(supernet, "b1.l1.depthwise", ("b1.kernel", 3))
+    assert shared(supernet, "b1.l1.depthwise", ("b1.kernel", 3)) == windows
+
+
+def test_a_small_window_is_the_middle_of_the_large_one():
+    supernet = Supernet(STAGES, 16, 5, "nested")
+    large = largest(STAGES)
+
+    windows = [
+        supernet.path({**large, "b1.kernel": kernel}).state()["b1.l1.depthwise.conv.weight"] for kernel in (3, 5)
+    ]
+
+    assert torch.equal(windows[0], windows[1][:, :, 1:4, 1:4])
 
 
 def test_a_narrow_candidate_takes_the_first_channels(supernet):
