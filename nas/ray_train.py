@@ -53,15 +53,21 @@ class _Begun:
 
 
 @contextlib.contextmanager
-def ray_workers(num_workers: int, address: str | None, console: Console) -> Iterator[RayWorkers]:
-    """Processes that train together, on this machine, or on the cluster at `address`, which sees the same files.
+def ray_workers(run: Path, num_workers: int, address: str | None, console: Console) -> Iterator[RayWorkers]:
+    """Processes that train together, on this machine, or on a cluster, whose machines see the same files.
+
+    Args:
+        run: folder of what is trained, a teacher that comes first included: what a person resumes.
+        num_workers: at least 2.
+        address: of the cluster; None starts Ray on this machine.
+        console: shows progress.
 
     Raises:
         UserError: no cluster there, or it has no room for so many.
     """
     with ray_cluster(address, len(available_cores()) or 1) as cluster:
         console.print(f"dashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
-        yield RayWorkers(num_workers, _resources(num_workers, cluster), console)
+        yield RayWorkers(run, num_workers, _resources(num_workers, cluster), console)
 
 
 def _resources(num_workers: int, cluster: Cluster) -> dict[str, int]:
@@ -88,12 +94,14 @@ class RayWorkers:
     """Processes of a Ray cluster that this program has joined.
 
     Args:
+        run: folder that a person would resume.
         num_workers: at least 2.
         resources: of each, as Ray calls them.
         console: shows progress.
     """
 
-    def __init__(self, num_workers: int, resources: dict[str, int], console: Console) -> None:
+    def __init__(self, run: Path, num_workers: int, resources: dict[str, int], console: Console) -> None:
+        self._run = run
         self.num_workers = num_workers
         self._resources = resources
         self._console = console
@@ -122,7 +130,7 @@ class RayWorkers:
             except SystemExit:  # how Ray's handler of Ctrl-C ends
                 raise KeyboardInterrupt from None
             except TrainingFailedError as error:
-                raise _explained(error, folder) from error
+                raise _explained(error, self._run) from error
             finally:
                 shutil.rmtree(folder / RAYS_OWN, ignore_errors=True)  # Ray Train wants a folder, and leaves it empty
 
@@ -246,7 +254,7 @@ def _own_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _explained(error: TrainingFailedError, folder: Path) -> UserError:
+def _explained(error: TrainingFailedError, run: Path) -> UserError:
     """What went wrong, in one line: what a worker has to say to the user, if anything."""
     failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
     said = next((str(failure) for failure in failures.values() if isinstance(failure, UserError)), None)
@@ -254,4 +262,4 @@ def _explained(error: TrainingFailedError, folder: Path) -> UserError:
         return UserError(said)
     rank, cause = next(iter(failures.items()), (None, error))
     who = "Ray Train" if rank is None else f"worker {rank}"
-    return UserError(f"{folder}: {who} failed ({reason(cause)}); continue with: nas train --resume {folder}")
+    return UserError(f"{run}: {who} failed ({reason(cause)}); continue with: nas train --resume {run}")

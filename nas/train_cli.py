@@ -205,7 +205,7 @@ def _workers(
         return nullcontext()
     from nas.ray_train import ray_workers
 
-    return ray_workers(num_workers, ray_address, console)
+    return ray_workers(run.folder, num_workers, ray_address, console)
 
 
 def _carry_on(
