@@ -27,16 +27,16 @@ def filter_norms(graph: Graph, channels: Channels, state: State) -> dict[str, Te
     its values; a gate only scales them.
     """
     gates = {op.inputs[1] for op in graph.ops if isinstance(op, Scale)}
-    weights = {
-        op.name: state[f"{op.name}.{'conv' if isinstance(op, Conv) else 'linear'}.weight"].detach().double()
-        for op in graph.ops
-        if isinstance(op, Conv | Linear)
-    }
-    norms: dict[str, Tensor] = {}
-    for group in channels.groups:
-        makers = [name for name in group.members if name not in gates]
-        filters = [weights[name][_rows(channels.of[name], group)].flatten(1) for name in makers]
-        norms[group.name] = torch.stack([part.norm(dim=1) for part in filters]).sum(0)
+    norms = {group.name: torch.zeros(group.width, dtype=torch.float64) for group in channels.groups}
+    for op in graph.ops:
+        if not isinstance(op, Conv | Linear) or op.name in gates:
+            continue
+        weight = state[f"{op.name}.{'conv' if isinstance(op, Conv) else 'linear'}.weight"]
+        filters = weight.detach().cpu().double().flatten(1).norm(dim=1)
+        for group in channels.groups:
+            if op.name in group.members:
+                rows, places = _places(channels.of[op.name], group)
+                norms[group.name].index_add_(0, places, filters[rows])
     return norms
 
 
@@ -118,10 +118,11 @@ def check_narrower(wide: Graph, narrow: Graph) -> None:
             raise ValueError(f"{part.op.name}: {part.op.shape[0]} channels become {narrower.op.shape[0]}")
 
 
-def _rows(of: Ids, group: WidthGroup) -> list[int]:
-    """Where the channels of `group` stand in a tensor."""
-    place = {channel: position for position, channel in enumerate(of.tolist())}
-    return [place[channel] for channel in group.channels]
+def _places(of: Ids, group: WidthGroup) -> tuple[Tensor, Tensor]:
+    """Positions of channels of `group` in a tensor, and for each the position in the group."""
+    rows = np.flatnonzero(np.isin(of, group.channels))
+    place = {channel: position for position, channel in enumerate(group.channels)}
+    return torch.from_numpy(rows), torch.tensor([place[channel] for channel in of[rows].tolist()])
 
 
 def _keeps(channels: Channels, kept: Mapping[str, Ids]) -> dict[str, Kept]:

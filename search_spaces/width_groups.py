@@ -48,7 +48,7 @@ class WidthGroup:
         name: of the first convolution whose filters make its channels.
         kind: what it is.
         members: convolutions and linear layers that put its channels out, in order; one that puts out channels of several
-            groups, after a concatenation, is a member of each.
+            groups, after a concatenation, is a member of each, and one that puts its channels out twice is one twice.
         channels: ids of its channels in `Channels.of`, in order.
     """
 
@@ -142,14 +142,13 @@ def _by_members(names: Sequence[str], of: Mapping[str, Ids]) -> list[tuple[tuple
     labels = np.zeros(1 + max(int(ids.max()) for ids in of.values()), dtype=np.int64)
     members: list[tuple[str, ...]] = [()]  # by label; the image's channels keep label 0
     for name in names:
-        ids = np.unique(of[name])
-        before, part = np.unique(labels[ids], return_inverse=True)
-        labels[ids] = len(members) + part
-        members += [(*members[label], name) for label in before.tolist()]
+        ids, times = np.unique(of[name], return_counts=True)
+        before, part = np.unique(np.stack([labels[ids], times]), axis=1, return_inverse=True)
+        labels[ids] = len(members) + part.reshape(-1)
+        members += [(*members[label], *[name] * number) for label, number in before.T.tolist()]
     order = {name: place for place, name in enumerate(names)}
-    found = [
-        (members[label], np.flatnonzero(labels == label)) for label in np.unique(labels).tolist() if members[label]
-    ]
+    known = (label for label in np.unique(labels).tolist() if members[label])
+    found = [(members[label], np.flatnonzero(labels == label)) for label in known]
     return sorted(found, key=lambda group: (order[group[0][0]], int(group[1][0])))
 
 
