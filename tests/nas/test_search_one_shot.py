@@ -42,7 +42,7 @@ evaluator:
   policy: {num_images: 48}
 latency: {name: table, resolution: 32, num_classes: 10, reference: mobilenet_v3_small}
 controller: {name: reinforce, options: {preset: paper, batch_size: 4, learning_rate: 0.05}}
-objective: {form: absolute, beta: -2}
+objective: {form: absolute, beta: -20}   # made-up prices differ by some percent
 final: null
 """
 BELIEVE_IT = "import nas.table_trust; nas.table_trust.MAX_ERROR = 99.0"  # prices here are made up
@@ -92,7 +92,7 @@ def test_a_search_that_trains_weights_and_policy_together(table, cluster, tmp_pa
     assert trials[0].choices == settled_policy(run, space.choices, 0).ask().choices
     for trial in trials:
         assert trial.latency == prices.price(trial.arch)
-        assert trial.reward == pytest.approx(trial.accuracy - 2 * abs(trial.latency_ms / target_ms - 1))
+        assert trial.reward == pytest.approx(trial.accuracy - 20 * abs(trial.latency_ms / target_ms - 1))
     assert json.loads((run / POLICY).read_text())["format"] == "nas-policy"
     (journal,) = (tmp_path / "cache").rglob(JOURNAL)
     assert len(journal.read_text().splitlines()) == 1 + 54  # of 72 steps
