@@ -98,9 +98,10 @@ def search_command(
     """
     from nas.images import load_images
     from nas.ray_cluster import check_address
+    from nas.recipe_check import check, resolved
     from nas.report import print_summary, write_report
     from nas.run import Run, read_config
-    from nas.search import SearchInterruptedError, check, resolved, search
+    from nas.search import SearchInterruptedError, search
 
     console = Console()
     if ray_address is not None:

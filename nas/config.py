@@ -61,6 +61,9 @@ class SupernetSection(Section):
     sampling: Literal["fair", "uniform"] = Field(
         "fair", description="which candidates a step trains; see nas.path_sampling"
     )
+    anchor: str | None = Field(
+        None, description="network of the space from which candidates depart, block by block, instead of the sampling"
+    )
     num_images: Positive = Field(
         500, description="held-out images that score a candidate; fewer if there are not as many"
     )

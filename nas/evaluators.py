@@ -12,6 +12,7 @@ from nas.config import Config
 from nas.data_split import stratified_draw
 from nas.evaluator import Evaluator, ProxyTrainer, RecordedEvaluator, best_device
 from nas.images import Images
+from nas.network import resolve_network
 from nas.policy_training import PolicyTraining
 from nas.supernet_evaluator import SupernetEvaluator
 from nas.table_evaluator import fitted_evaluator
@@ -84,6 +85,7 @@ def supernet_evaluator(
             training=TrainingRecipe(**section.training.model_dump()),
             sharing=section.sharing,
             sampling=section.sampling,
+            anchor=str(resolve_network(section.anchor)) if section.anchor else None,
         ),
         policy=policy.task if policy else None,
     )

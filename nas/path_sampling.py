@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from search_spaces.choice import Choice, Option
+from search_spaces.choice import Choice, Choices, Option
 from search_spaces.space import SearchSpace
 
 PathSampler = Callable[[SearchSpace, torch.Generator], list[dict[str, Option]]]
@@ -43,5 +43,59 @@ def _drawn(choice: Choice, generator: torch.Generator) -> Option:
     return choice.options[int(torch.randint(len(choice.options), (), generator=generator))]
 
 
+ANCHOR_ALONE, ONE_BLOCK, ALL_BLOCKS = 0.04, 0.2, 0.8
+"""Of `DepartingPaths`: shares of the steps after which one block may depart, more than one, and all."""
+
 SAMPLERS: dict[str, PathSampler] = {"fair": fair_paths, "uniform": uniform_path}
 """By the names that recipes use."""
+
+
+class DepartingPaths:
+    """The anchor in every step, beside a candidate that departs from it: in one block at first, in any number in the end.
+
+    What a channel means is then learnt once, by the anchor, and the options of a block learn to keep to it while all other
+    blocks are as they know them. Where every block is drawn anew from the start, options of a large space take very long to
+    agree: `experiments/benchmarks/supernet_interference.py`. (BigNAS's sandwich, arXiv 2003.11142, section 3.1, with a
+    curriculum for the space in place of distillation.)
+
+    A step that is repeated from the same state of the generator, as one that ran out of memory is, is the same step.
+
+    Args:
+        anchor: a candidate.
+        num_steps: of the training.
+    """
+
+    def __init__(self, anchor: Choices, num_steps: int) -> None:
+        self._anchor = dict(anchor)
+        self._num_steps = num_steps
+        self._step = -1
+        self._before: torch.Tensor | None = None
+
+    def resume(self, num_steps: int) -> None:
+        """Go on after so many steps."""
+        self._step = num_steps - 1
+        self._before = None
+
+    def __call__(self, space: SearchSpace, generator: torch.Generator) -> list[dict[str, Option]]:
+        """As `PathSampler`; two candidates, but one while the anchor learns alone."""
+        before = generator.get_state()
+        if self._before is None or not torch.equal(before, self._before):
+            self._step += 1
+        self._before = before
+        (drawn,) = uniform_path(space, generator)
+        progress = self._step / self._num_steps
+        if progress < ANCHOR_ALONE:
+            return [dict(self._anchor)]
+        blocks = list(dict.fromkeys(_block(name) for name in self._anchor))
+        most = 1 + math.floor((len(blocks) - 1) * min(max((progress - ONE_BLOCK) / (ALL_BLOCKS - ONE_BLOCK), 0.0), 1.0))
+        number = most
+        if torch.rand((), generator=generator) < 0.5:
+            number = 1 + int(torch.randint(most, (), generator=generator))
+        departed = {blocks[position] for position in torch.randperm(len(blocks), generator=generator)[:number].tolist()}
+        chosen = {name: drawn[name] if _block(name) in departed else option for name, option in self._anchor.items()}
+        return [dict(self._anchor), chosen]
+
+
+def _block(choice: str) -> str:
+    """Decisions of one block share what stands before the dot: ``b3.kernel``."""
+    return choice.partition(".")[0]

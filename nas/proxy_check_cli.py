@@ -50,7 +50,7 @@ def proxy_check_command(
     from nas.images import Images
     from nas.proxy_check import check_proxies, networks_to_check, short_recipe_of, standalone_jobs, to_json
     from nas.ray_cluster import ray_cluster
-    from nas.search import check, resolved
+    from nas.recipe_check import check, resolved
     from nas.training_recipe import TrainingRecipe
 
     overrides = list(assignments or []) + ([f"data.source={json.dumps(data)}"] if data else [])

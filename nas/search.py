@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,6 @@ from rich.console import Console
 from controllers.build import build_controller
 from controllers.controller import Controller
 from controllers.reinforce import ReinforceController
-from latency.cores import available_cores
 from latency.latency import Latency
 from latency.measuring_lock import is_measuring
 from nas.arch_table import file_digest
@@ -24,7 +22,7 @@ from nas.calibration import Calibration
 from nas.calibration_images import calibration_images
 from nas.config import Config
 from nas.errors import UserError
-from nas.evaluator import Evaluator, check_recorded_run
+from nas.evaluator import Evaluator
 from nas.evaluators import build_evaluator, supernet_evaluator
 from nas.finale import (
     FINAL_VERSION,
@@ -32,16 +30,13 @@ from nas.finale import (
     Finalist,
     FinalLatency,
     Weights,
-    check_baselines,
     export_winner,
     train_finalists,
 )
 from nas.images import Images
-from nas.latency_check import absolute, check_latency, check_table, resolved_latency
 from nas.latency_table import keep_table
 from nas.network import resolve_network
-from nas.objective import Target
-from nas.one_shot import Prices, check_one_shot, one_shot
+from nas.one_shot import Prices, one_shot
 from nas.over_devices import DeviceObjectives, objectives_told
 from nas.policy_file import settled_policy, write_policy
 from nas.progress import SearchProgress
@@ -50,7 +45,6 @@ from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
 from nas.run import TABLE, Run, write_json
 from nas.study import Constraints, ReplayError, Study
 from nas.supernet_evaluator import SupernetEvaluator
-from nas.table_evaluator import read_accuracy_table
 from nas.table_trust import NUM_NETWORKS, check_prices
 from nas.trial import Trial, best_trial
 from search_spaces.arch import ArchSpec
@@ -60,64 +54,6 @@ from search_spaces.lower import lower
 
 class SearchInterruptedError(Exception):
     """Ctrl-C: the run can be resumed."""
-
-
-def check(config: Config) -> None:
-    """Raise UserError for what cannot work, as far as can be told without reading the data or starting anything."""
-    cpus = _num_cpus()
-    if config.cpus_per_trial > cpus:
-        raise UserError(f"cpus_per_trial = {config.cpus_per_trial}: this machine has {cpus}")
-    targets = [config.objective.target, *(d.target for d in config.latency.devices if d.target is not None)]
-    for name in (*(Target.parse(text).network for text in targets), *_baselines(config)):
-        if name:
-            resolve_network(name)
-    check_baselines(_baselines(config), {config.data.resolution, config.latency.resolution})
-    check_one_shot(config)
-    check_latency(config.latency)
-    if config.evaluator.name == "recorded":
-        if config.evaluator.run is None:
-            raise UserError("evaluator.name: recorded accuracies need the run that recorded them: set evaluator.run")
-        check_recorded_run(Path(config.evaluator.run))
-    if config.final and config.final.inherit and config.evaluator.name not in ("supernet", "one_shot"):
-        raise UserError(
-            f"final.inherit: weights are inherited from a supernet; evaluator.name is {config.evaluator.name}"
-        )
-    if config.evaluator.name == "table":
-        read_accuracy_table(config)
-    elif config.evaluator.table is not None:
-        raise UserError(f"evaluator.table: is for evaluator.name: table; the recipe says {config.evaluator.name}")
-    try:
-        build_controller(config.controller.name, config.search_space.choices, config.seed, config.controller.options)
-    except ValueError as error:
-        raise UserError(f"controller: {error}") from None
-
-
-def resolved(config: Config, images: Images | None) -> Config:
-    """`config` complete: this machine's concurrency and devices, the data's classes, paths that hold in any folder.
-
-    Raises:
-        UserError: the table is of networks with other classes than the data's.
-    """
-    concurrency = config.concurrency or max(1, _num_cpus() // config.cpus_per_trial)
-    gpus = config.gpus_per_trial
-    if gpus is None:  # Ray hides CUDA devices from actors that ask for none
-        gpus = min(1.0, torch.cuda.device_count() / concurrency)
-    num_classes = config.latency.num_classes or (images.dataset.num_classes if images else config.latency.num_outputs)
-    latency = resolved_latency(config.latency).model_copy(update={"num_classes": num_classes})
-    check_table(latency)  # now that the classes are known
-    files = {"run": absolute(config.evaluator.run), "table": absolute(config.evaluator.table)}
-    evaluator = config.evaluator.model_copy(update=files)
-    source = config.data.source if config.data.source == "digits" else absolute(config.data.source)
-    sections = {"latency": latency, "evaluator": evaluator, "data": config.data.model_copy(update={"source": source})}
-    return config.model_copy(update={"concurrency": concurrency, "gpus_per_trial": gpus, **sections})
-
-
-def _num_cpus() -> int:
-    return len(available_cores()) or os.cpu_count() or 1
-
-
-def _baselines(config: Config) -> list[str]:
-    return list(config.final.baselines) if config.final else []
 
 
 def search(run: Run, images: Images | None, console: Console, ray_address: str | None = None) -> list[Finalist]:

@@ -20,13 +20,15 @@ from nas.errors import UserError
 from nas.image_set import ImageSet
 from nas.measurement_cache import cache_folder
 from nas.path_gradients import PathGradients
-from nas.path_sampling import SAMPLERS
+from nas.path_sampling import SAMPLERS, DepartingPaths, PathSampler
+from nas.policy_sampler import PolicySampler
 from nas.policy_training import PolicyTask, PolicyTraining
 from nas.run import lock_folder, write_json
 from nas.train_progress import TrainProgress
 from nas.training import DivergedError, Epoch, Training, steps_per_epoch
 from nas.training_recipe import TrainingRecipe
 from nas.weights_file import read_state, write_state
+from search_spaces.arch_string import parse_arch
 from search_spaces.sharing import Sharing
 from search_spaces.space import SearchSpace
 from search_spaces.supernet import Supernet
@@ -45,12 +47,15 @@ class SupernetRecipe:
     Attributes:
         training: of the shared weights; a batch is divided among the candidates of a step.
         sharing: what candidates have in common.
-        sampling: which candidates a step trains; a name of `nas.path_sampling.SAMPLERS`.
+        sampling: which candidates a step trains; a name of `nas.path_sampling.SAMPLERS`. Where there is an anchor it plays
+            no part.
+        anchor: candidates depart from this network, as a string; see `nas.path_sampling.DepartingPaths`.
     """
 
     training: TrainingRecipe
     sharing: Sharing = "sliced"
     sampling: str = "fair"
+    anchor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +90,8 @@ class SupernetTask:
         digest = hashlib.sha256(of_space.encode()).hexdigest()[:16]
         fields = {name: getattr(self, name) for name in ("data", "num_images", "resolution", "num_classes", "seed")}
         policy = {"policy": asdict(self.policy)} if self.policy else {}
-        return {"space": f"{self.space.name} {digest}", **fields, "recipe": asdict(self.recipe), **policy}
+        recipe = {name: value for name, value in asdict(self.recipe).items() if value is not None}
+        return {"space": f"{self.space.name} {digest}", **fields, "recipe": recipe, **policy}
 
     @property
     def key(self) -> str:
@@ -145,15 +151,17 @@ def _train(
     console: Console,
     policy: PolicyTraining | None,
 ) -> tuple[Supernet, float]:
-    recipe, blind = task.recipe.training, SAMPLERS[task.recipe.sampling]
+    recipe = task.recipe.training
+    blind = _sampler(task, _num_steps(task, images))
     with contextlib.ExitStack() as stack:
         learning = policy.sampler(supernet, blind, _num_steps(task, images), folder) if policy else None
         learner = stack.enter_context(learning) if learning else None
         gradients = PathGradients(supernet, learner or blind, recipe.label_smoothing)
         training = Training(supernet, images, recipe, task.seed, gradients)
         losses, seconds = _resumed(training, folder)
-        if learner:
-            learner.resume(training.num_epochs * training.steps_per_epoch)
+        for sampler in (learner, blind):
+            if isinstance(sampler, PolicySampler | DepartingPaths):
+                sampler.resume(training.num_epochs * training.steps_per_epoch)
         progress = TrainProgress(console, "supernet", recipe.epochs, training.steps_per_epoch, training.num_epochs)
         training.stepped = progress.stepped
         stack.enter_context(progress)
@@ -167,6 +175,12 @@ def _train(
     _write_about(folder, task, losses, seconds, complete=True)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return supernet, seconds
+
+
+def _sampler(task: SupernetTask, num_steps: int) -> PathSampler:
+    if task.recipe.anchor is None:
+        return SAMPLERS[task.recipe.sampling]
+    return DepartingPaths(task.space.encode(parse_arch(task.recipe.anchor)), num_steps)
 
 
 def _num_steps(task: SupernetTask, images: ImageSet) -> int:

@@ -14,7 +14,7 @@ import typer
 import nas
 from nas.cli import app, main
 from nas.config import parse_config
-from nas.search import resolved
+from nas.recipe_check import resolved
 
 Result = namedtuple("Result", "code out err")
 ROOT = str(Path(__file__).parents[2])

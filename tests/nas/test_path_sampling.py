@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 import torch
 
-from nas.path_sampling import SAMPLERS, fair_paths, uniform_path
+from nas.path_sampling import SAMPLERS, DepartingPaths, fair_paths, uniform_path
+from search_spaces import zoo
 from search_spaces.mnasnet import MNASNET
 
 
@@ -41,3 +42,44 @@ def test_paths_are_candidates_and_a_function_of_the_generator(name):
 
 def test_one_uniform_path_a_step():
     assert len(uniform_path(MNASNET, torch.Generator())) == 1
+
+
+ANCHOR = MNASNET.encode(zoo.get("mnasnet_a1"))
+
+
+def departed(path):
+    return {name.partition(".")[0] for name in path if path[name] != ANCHOR[name]}
+
+
+def test_candidates_depart_from_the_anchor_block_by_block():
+    sampler, generator = DepartingPaths(ANCHOR, 1000), torch.Generator().manual_seed(0)
+    steps = [sampler(MNASNET, generator) for _ in range(1000)]
+
+    assert all(paths[0] == ANCHOR for paths in steps)
+    assert all(len(paths) == 1 for paths in steps[:40])  # the anchor alone
+    numbers = [len(departed(paths[1])) for paths in steps[40:]]
+    assert max(numbers[:160]) == 1  # one block, up to 0.2 of the steps
+    assert 2 <= max(numbers[300:400]) <= 4
+    assert max(numbers[800:]) == 7
+    assert min(numbers[800:]) <= 1  # or fewer, to the end
+    for paths in steps[40:]:
+        MNASNET.check(paths[1])
+
+
+def test_a_repeated_step_is_the_same_and_a_resumed_sampler_goes_on():
+    sampler, generator = DepartingPaths(ANCHOR, 100), torch.Generator().manual_seed(0)
+    for _ in range(60):
+        sampler(MNASNET, generator)
+    before = generator.get_state()
+    first = sampler(MNASNET, generator)
+
+    generator.set_state(before)
+    again = sampler(MNASNET, generator)
+    resumed = DepartingPaths(ANCHOR, 100)
+    resumed.resume(60)
+    other = torch.Generator()
+    other.set_state(before)
+
+    assert again == first
+    assert resumed(MNASNET, other) == first
+    assert resumed(MNASNET, other) == sampler(MNASNET, generator)

@@ -19,7 +19,7 @@ from nas.config import parse_config
 from nas.errors import UserError
 from nas.policy_file import POLICY, settled_policy
 from nas.policy_sampler import JOURNAL
-from nas.search import check
+from nas.recipe_check import check
 from nas.trial import read_trials
 from search_spaces.zoo import get
 from tests.latency.synthetic_runtime import SyntheticMeter
