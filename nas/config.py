@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nas.errors import UserError
 from nas.latency_section import GradeName, LatencySection
@@ -80,6 +80,10 @@ class PolicySection(Section):
     )
 
 
+_HELD_OUT = "held-out accuracy"
+_SHARED = "held-out score with shared weights"
+
+
 class EvaluatorSection(Section):
     """Where accuracies come from."""
 
@@ -98,7 +102,20 @@ class EvaluatorSection(Section):
     )
     target: str | None = Field(None, description="table: its column of accuracies")
     scale: float = Field(1.0, gt=0, description="table: what makes fractions of them; 0.01 for percent")
-    label: str = Field("held-out accuracy", min_length=1, description="what reports call the accuracy")
+    label: str = Field(_HELD_OUT, min_length=1, description="what reports call the accuracy; default: what it is")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labelled(cls, section: Any) -> Any:
+        """What is no accuracy must not be called one."""
+        if not isinstance(section, dict) or "label" in section:
+            return section
+        names = {"supernet": _SHARED, "one_shot": _SHARED, "zero_cost": "place among random networks"}
+        name = section.get("name")
+        return {
+            **section,
+            "label": names.get(name, _HELD_OUT) if isinstance(name, str) else _HELD_OUT,
+        }
 
     @property
     def trains(self) -> bool:

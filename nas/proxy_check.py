@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,6 @@ def standalone_jobs(archs: Sequence[ArchSpec], recipe: TrainingRecipe, seed: int
     ]
 
 
-def short_recipe_of(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
-    """`recipe` cut to so many epochs: MnasNet's proxy. No average of weights, which a few epochs do not fill."""
-    return replace(recipe, epochs=epochs, warmup_epochs=min(recipe.warmup_epochs, epochs / 2), ema_decay=0.0)
-
-
 def check_proxies(
     config: Config,
     images: Images,
@@ -122,7 +117,7 @@ def check_proxies(
         images: its data.
         archs: of `networks_to_check`.
         jobs: of `standalone_jobs`.
-        short: recipe of the short training.
+        short: recipe of the short training: MnasNet's proxy.
         supernet: an evaluator with shared weights, and the seconds that their training took; None leaves it out.
         finished: told each training as it ends.
 

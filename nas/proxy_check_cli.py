@@ -13,6 +13,7 @@ from nas.errors import UserError
 from nas.latency_cli import Json, print_json
 
 if TYPE_CHECKING:
+    from nas.config import EvaluatorSection
     from nas.proxy_check import Judgement, ProxyCheck
     from nas.rank_correlation import Interval
 
@@ -48,7 +49,7 @@ def proxy_check_command(
     from nas.config import load_config
     from nas.evaluators import supernet_evaluator
     from nas.images import Images
-    from nas.proxy_check import check_proxies, networks_to_check, short_recipe_of, standalone_jobs, to_json
+    from nas.proxy_check import check_proxies, networks_to_check, standalone_jobs, to_json
     from nas.ray_cluster import ray_cluster
     from nas.recipe_check import check, resolved
     from nas.training_recipe import TrainingRecipe
@@ -65,7 +66,7 @@ def proxy_check_command(
     assert ready.final is not None
     training = TrainingRecipe(**ready.final.training.model_dump())
     training = replace(training, epochs=epochs or training.epochs)
-    short = short_recipe_of(training, min(ready.evaluator.training.epochs, training.epochs))
+    short = TrainingRecipe(**ready.evaluator.training.model_dump())
     try:
         archs = networks_to_check(ready, networks)
     except ValueError as error:
@@ -87,10 +88,15 @@ def proxy_check_command(
     if as_json:
         print_json(to_json(found))
     else:
-        _print(found, ready.evaluator.name, Console())
+        _print(found, _proxy(ready.evaluator), Console())
 
 
-def _print(found: ProxyCheck, evaluator: str, console: Console) -> None:
+def _proxy(section: EvaluatorSection) -> str:
+    """The recipe's own one, by the name of its ranking; others than those that are ranked give their evaluator's."""
+    return {"train": "short training", "zero_cost": section.score}.get(section.name, section.name)
+
+
+def _print(found: ProxyCheck, proxy: str, console: Console) -> None:
     table = Table("proxy", "tau", "above MACs", "above short training", "s a network", "s once", box=None)
     for judgement in found.judgements:
         ranking = judgement.ranking
@@ -106,8 +112,7 @@ def _print(found: ProxyCheck, evaluator: str, console: Console) -> None:
     table.add_row("another seed", ceiling, "-", "-", f"{found.standalone_s:.3g}", "-", style="dim")
     console.print(f"{len(found.archs)} networks, Kendall's tau with their accuracies after training [95 % interval]")
     console.print(table)
-    name = {"train": "short training", "supernet": "supernet"}.get(evaluator)
-    asked = found.judgement(name) if name else None
+    asked = found.judgement(proxy)
     if asked is not None:
         console.print(_verdict(asked), highlight=False)
 

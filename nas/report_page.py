@@ -47,6 +47,10 @@ def page(record: RunRecord) -> str:
 
 def _about_accuracies(record: RunRecord) -> str:
     label, where = record.config.evaluator.label, "Accuracies are on held-out training images"
+    if record.config.evaluator.name in ("supernet", "one_shot"):
+        where = f"Accuracies are each network's {escape(label)} (the geometric mean of the right class's probability)"
+    if record.config.evaluator.name == "zero_cost":
+        where = f"Accuracies are each untrained network's {escape(label)} by {escape(record.config.evaluator.score)}"
     if record.config.evaluator.name == "table":
         where = f"Accuracies are {escape(label)}, predicted by a surrogate that was fitted on a table,"
     return (

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from nas.cli import app
+from nas.config import load_config
 from nas.errors import UserError
-from nas.proxy_check import TRUSTED_TAU, short_recipe_of, standalone_jobs
+from nas.proxy_check import TRUSTED_TAU, standalone_jobs
+from nas.proxy_check_cli import _proxy
 from nas.rank_correlation import kendall_tau
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch_json import arch_to_json
@@ -44,6 +46,9 @@ def folder(tmp_path_factory):
     reference = parse_arch("stem_k3_s22_o8 r1_k3_s22_e3_i8_o16 r2_k3_s22_e6_i16_o16 head_o16")
     (folder / "reference.json").write_text(json.dumps(arch_to_json(reference)))
     return folder
+
+
+OWN_PROXY = {"train": "short training", "supernet": "supernet", "zero_cost": "synflow", "one_shot": "one_shot"}
 
 
 def check(folder, *options):
@@ -91,13 +96,10 @@ def test_jobs_are_repeated_where_the_spread_is_even():
     assert all(len(of_arch) == 1 for of_arch in standalone_jobs(archs, recipe, 5, 0))
 
 
-def test_the_short_training_keeps_the_shape_of_its_schedule():
-    recipe = TrainingRecipe(epochs=10, warmup_epochs=1.0, ema_decay=0.99)
+def test_the_recipes_own_proxy_is_judged():
+    sections = {name: load_config("mnas_large.yaml", [f"evaluator.name={name}"]).evaluator for name in OWN_PROXY}
 
-    short = short_recipe_of(recipe, 1)
-
-    assert (short.epochs, short.warmup_epochs, short.ema_decay) == (1, 0.5, 0.0)
-    assert short.learning_rate == recipe.learning_rate
+    assert {name: _proxy(section) for name, section in sections.items()} == OWN_PROXY
 
 
 def test_a_recipe_without_a_final_training_is_refused():

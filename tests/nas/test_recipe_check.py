@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from nas.config import load_config
+from nas.config import load_config, parse_config
 from nas.errors import UserError
 from nas.recipe_check import check, resolved
 from search_spaces import zoo
@@ -37,3 +37,18 @@ def test_names_and_paths_hold_in_any_folder(tmp_path, monkeypatch):
 
     assert found.folder == os.path.join(tmp_path, "super")
     assert found.anchor == str(zoo.get("mnasnet_a1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("train", "held-out accuracy"),
+        ("supernet", "held-out score with shared weights"),
+        ("zero_cost", "place among random networks"),
+    ],
+)
+def test_what_is_no_accuracy_is_not_called_one(name, label):
+    assert load_config("mnas_large.yaml", [f"evaluator.name={name}"]).evaluator.label == label
+    given = load_config("mnas_large.yaml", [f"evaluator.name={name}", "evaluator.label=mine"])
+    assert given.evaluator.label == "mine"
+    assert parse_config(given.dump(), "dump") == given
