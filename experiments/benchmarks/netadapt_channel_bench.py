@@ -166,9 +166,9 @@ def adapted(
     """Where NetAdapt ends that sees the mean of some of the trainings."""
     means = accuracies[..., list(chosen_by)].mean(axis=-1) / 100
 
-    def judge(parent: ArchSpec, proposals: Sequence[Proposal]) -> Judgement:
-        parents, *others = (float(means[index(at(arch))]) for arch in (parent, *(p.arch for p in proposals)))
-        return Judgement(parents, tuple(others))
+    def judge(parent: Position, proposals: Sequence[Proposal]) -> Judgement:
+        parents, *others = (float(means[index(at(arch))]) for arch in (parent.arch, *(p.arch for p in proposals)))
+        return Judgement.of(parents, proposals, others)
 
     seed = network(FULL_QUARTERS)
     position = Position(seed, cost(seed))

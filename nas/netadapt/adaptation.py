@@ -12,28 +12,41 @@ from search_spaces.arch import ArchSpec
 from search_spaces.width_groups import V3_KINDS, Kind
 
 
+MAX_OVERSHOOT = 0.03
+"""Part of the target by which the last step may end below it, where there is a choice: what is below was given away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Accuracies of one step, all in [0, 1] and of the same images.
+    """What the proposals of one step do to the accuracy.
 
     Attributes:
-        parent: of the parent, unchanged but treated (trained, calibrated) as the proposals were: what they gained by
-            the treatment alone is not theirs.
-        proposals: of each proposal, in their order.
+        parent: accuracy in [0, 1] of the parent, unchanged but treated (trained, calibrated) as the candidates were: what
+            they gained by the treatment alone is not theirs.
+        candidates: those that may be accepted, at least one, in the network's order.
+        eliminated: those that fell out before, as they were last scored, the last ones to fall out first.
     """
 
     parent: float
-    proposals: tuple[float, ...]
+    candidates: tuple[Candidate, ...]
+    eliminated: tuple[Candidate, ...] = ()
+
+    @classmethod
+    def of(cls, parent: float, proposals: Sequence[Proposal], accuracies: Sequence[float]) -> Judgement:
+        """All proposals, each by one accuracy on the images of the parent's."""
+        pairs = zip(proposals, accuracies, strict=True)
+        return cls(parent, tuple(Candidate(proposal, accuracy, accuracy - parent) for proposal, accuracy in pairs))
 
 
-Judge = Callable[[ArchSpec, Sequence[Proposal]], Judgement]
-"""Parent and proposals -> accuracies."""
+Judge = Callable[["Position", Sequence[Proposal]], Judgement]
+"""Where a step begins and its proposals -> accuracies."""
 
-Settle = Callable[[ArchSpec, Proposal], float]
-"""Parent and accepted proposal -> its cost as it counts towards the budget: a measurement, where prices are predictions."""
+Settle = Callable[["Position", Proposal], float]
+"""Where a step begins and the accepted proposal -> its cost as it counts towards the budget: a measurement, where prices are
+predictions."""
 
 
-def as_priced(parent: ArchSpec, accepted: Proposal) -> float:  # noqa: ARG001  (one of several ways to settle)
+def as_priced(parent: Position, accepted: Proposal) -> float:  # noqa: ARG001  (one of several ways to settle)
     """What the proposal was priced at."""
     return accepted.cost
 
@@ -82,8 +95,7 @@ class Step:
         parent: where it began.
         asked: what the schedule asked it to save, no more than is lacking to the target.
         reduction: what it was asked to save after all: less where no proposal could save so much.
-        judgement: accuracies.
-        candidates: what was chosen from, in the network's order.
+        judgement: accuracies; what was chosen from.
         choice: the accepted one.
         position: where it ends.
     """
@@ -92,7 +104,6 @@ class Step:
     asked: float
     reduction: float
     judgement: Judgement
-    candidates: tuple[Candidate, ...]
     choice: Choice
     position: Position
 
@@ -142,15 +153,20 @@ def _step(parent: Position, rules: Rules, cost: Cost, judge: Judge, settle: Sett
     lacking = parent.cost - rules.target
     asked = min(rules.schedule.reduction(parent.step + 1, rules.seed_cost), lacking)
     offered, reduction = _offer(parent, rules, cost, asked)
-    judgement = judge(parent.arch, offered.proposals)
-    candidates = tuple(
-        Candidate(proposal, accuracy, accuracy - judgement.parent)
-        for proposal, accuracy in zip(offered.proposals, judgement.proposals, strict=True)
-    )
-    choice = rules.selection(candidates)
+    proposals = offered.proposals
+    if asked == lacking:
+        proposals = _landing(proposals, parent.cost, rules.target)
+    judgement = judge(parent, proposals)
+    choice = rules.selection(judgement.candidates)
     accepted = choice.candidate.proposal
-    position = Position(accepted.arch, settle(parent.arch, accepted), parent.step + 1)
-    return Step(parent, asked, reduction, judgement, candidates, choice, position)
+    position = Position(accepted.arch, settle(parent, accepted), parent.step + 1)
+    return Step(parent, asked, reduction, judgement, choice, position)
+
+
+def _landing(proposals: tuple[Proposal, ...], cost: float, target: float) -> tuple[Proposal, ...]:
+    """Of proposals that reach the target those that land on it, `MAX_OVERSHOOT` below at most; all if none does."""
+    landing = tuple(p for p in proposals if cost - p.saving >= target * (1 - MAX_OVERSHOOT))
+    return landing or proposals
 
 
 def _offer(parent: Position, rules: Rules, cost: Cost, asked: float) -> tuple[Offer, float]:

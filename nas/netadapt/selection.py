@@ -18,11 +18,13 @@ class Candidate:
         proposal: with its saving, which is positive.
         accuracy: of the proposal, in [0, 1].
         accuracy_change: against the parent that was trained as much without being changed.
+        half_width: of the 95 % interval of that change, from outcomes paired image by image; 0 where it is exact.
     """
 
     proposal: Proposal
     accuracy: float
     accuracy_change: float
+    half_width: float = 0.0
 
     @property
     def slope(self) -> float:

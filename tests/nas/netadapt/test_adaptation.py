@@ -36,7 +36,7 @@ def accuracy(arch):
 
 
 def judge(parent, proposals):
-    return Judgement(accuracy(parent), tuple(accuracy(proposal.arch) for proposal in proposals))
+    return Judgement.of(accuracy(parent.arch), proposals, [accuracy(proposal.arch) for proposal in proposals])
 
 
 def rules(target, schedule="16ms", selection=by_slope):
@@ -129,9 +129,9 @@ def test_a_gain_of_the_treatment_is_not_the_proposals():
         Position(SEED, cost(SEED)),
         rules(330),
         cost,
-        lambda parent, proposals: Judgement(
-            accuracy(parent) + 0.3, tuple(accuracy(proposal.arch) + 0.3 for proposal in proposals)
+        lambda parent, proposals: Judgement.of(
+            accuracy(parent.arch) + 0.3, proposals, [accuracy(proposal.arch) + 0.3 for proposal in proposals]
         ),
     )
-    assert all(candidate.accuracy_change < 0 for candidate in first.candidates)
+    assert all(candidate.accuracy_change < 0 for candidate in first.judgement.candidates)
     assert accepted([first]) == ["b2.l1.expand"]
