@@ -144,6 +144,11 @@ class GraphModule(nn.Module):
         """Logits of a batch, then those of the auxiliary heads, in the order of ``graph.auxiliary``."""
         return self._every.run(x)
 
+    @property
+    def program(self) -> Program:
+        """What is run for the logits."""
+        return self._main
+
 
 def nest(root: nn.Module, name: str, module: nn.Module) -> None:
     """Put `module` below `root` at a dotted name, making the modules on the way."""
@@ -153,6 +158,10 @@ def nest(root: nn.Module, name: str, module: nn.Module) -> None:
             root.add_module(part, nn.Module())
         root = root.get_submodule(part)
     root.add_module(leaf, module)
+
+
+Alive = Mapping[str, Tensor]
+"""Tensors between two operations, by the names of those that made them; the images are `INPUT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +181,26 @@ class Program:
 
     def run(self, x: Tensor) -> tuple[Tensor, ...]:
         """The outputs for a batch of images."""
-        values = {INPUT: x}
-        for step in self.steps:
+        values = self.advance({INPUT: x}, 0, len(self.steps))
+        return tuple(values[name] for name in self.outputs)
+
+    def advance(self, alive: Alive, start: int, stop: int) -> Alive:
+        """The tensors that are alive before operation `stop`, from those before `start`; positions count from 0."""
+        values = dict(alive)
+        for step in self.steps[start:stop]:
             values[step.output] = step.run(*[values[name] for name in step.inputs])
             for name in step.done_with:
                 del values[name]
-        return tuple(values[name] for name in self.outputs)
+        return values
+
+    def alive(self, position: int) -> tuple[str, ...]:
+        """Names of the tensors that are alive before the operation at `position`: outputs, and what is still needed."""
+        names = {INPUT: None}
+        for step in self.steps[:position]:
+            names[step.output] = None
+            for name in step.done_with:
+                del names[name]
+        return tuple(names)
 
 
 def program(graph: Graph, run: Mapping[str, Callable[..., Tensor]], outputs: tuple[str, ...]) -> Program:
@@ -209,9 +232,7 @@ def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> G
     deep network starts as a shallow one (arXiv 1706.02677, section 5.1): short trainings rank better for it.
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.device("meta"):  # allocates nothing and draws nothing
-        module = GraphModule(graph, bn_momentum)
-    module.to_empty(device="cpu")
+    module = _empty_module(graph, bn_momentum)
     normalised = any(isinstance(op, Conv) and op.norm for op in graph.ops)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -229,7 +250,30 @@ def build_module(graph: Graph, seed: int, bn_momentum: float = BN_MOMENTUM) -> G
         # Linear ends only: a ReLU passes no gradient on at 0, so gamma 0 before it would be for ever.
         if op.name in skipped and isinstance(op, Conv) and op.norm and op.activation == "none":
             nn.init.zeros_(module.get_parameter(f"{op.name}.norm.weight"))
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 3 to 4 times faster on CPUs
+    return _channels_last(module)
+
+
+def loaded_module(graph: Graph, state: Mapping[str, Tensor]) -> GraphModule:
+    """A module of `graph` with copies of the tensors of `state`, in evaluation mode; nothing is drawn for it.
+
+    Raises:
+        RuntimeError: the tensors differ from the module's in name or shape.
+    """
+    module = _empty_module(graph)
+    module.load_state_dict(state)
+    return _channels_last(module).eval()
+
+
+def _empty_module(graph: Graph, bn_momentum: float = BN_MOMENTUM) -> GraphModule:
+    """A module on the CPU whose tensors hold anything."""
+    with torch.device("meta"):  # allocates nothing and draws nothing
+        module = GraphModule(graph, bn_momentum)
+    return module.to_empty(device="cpu")
+
+
+def _channels_last(module: GraphModule) -> GraphModule:
+    """`module` itself, its tensors laid out as CPUs like them: 3 to 4 times faster."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
 
