@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latency.measuring_lock import training_step
 from nas.image_set import ImageSource
-from nas.network_inputs import NetworkInputs
+from nas.network_walk import NetworkInputs, walk
 from nas.training import EVALUATION_BATCH
 from search_spaces.torch_module import Alive, GraphModule
 
@@ -51,13 +50,13 @@ def outcomes_from(
         position: of an operation in the module's program.
     """
     module.eval()
-    program, found = module.program, []
+    program = module.program
+    [name] = program.outputs
+    found: list[Tensor] = []
     done = 0
-    for alive in batches:
-        with training_step():
-            [name] = program.outputs
-            logits = program.advance(alive, position, len(program.steps))[name]
-            found.append(_outcomes(logits, labels[done : done + len(logits)], signal).cpu())
+    for (last,) in walk(program, batches, (position, len(program.steps))):
+        logits = last[name]
+        found.append(_outcomes(logits, labels[done : done + len(logits)], signal).cpu())
         done += len(logits)
     return torch.cat(found).numpy() if found else np.empty(0)
 
@@ -73,7 +72,7 @@ class PairedDifference:
     """How much better one network is than another on the same images.
 
     Attributes:
-        mean: of the differences, image by image, in [-1, 1].
+        mean: of the differences, image by image.
         half_width: of the 95 % interval around it.
     """
 
@@ -88,6 +87,10 @@ class PairedDifference:
 
 def paired(a: Outcomes, b: Outcomes) -> PairedDifference:
     """The mean of a - b and its 95 % interval, by the normal distribution of a mean over independent images.
+
+    Args:
+        a: one value an image: outcomes, or differences of outcomes with a weight.
+        b: likewise, of the same images.
 
     Raises:
         ValueError: they are not of the same images, or of fewer than 2.
