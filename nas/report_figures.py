@@ -20,11 +20,14 @@ BLUE, TEAL, ORANGE, RED = "#2563eb", "#0f766e", "#c2620a", "#d11a4a"
 _FIRST_TO_LAST = [[0, "#c3d7f5"], [0.5, "#5b8def"], [1, "#14306e"]]
 _FENCE = 1.5  # in interquartile ranges: accuracies farther below the first quartile are outside the first view
 _LOG_RANGE = 4  # latencies that differ by more than this factor get a logarithmic axis
-_TARGET_LINE = {"color": ORANGE, "width": 1.5, "dash": "dash"}
+TARGET_LINE = {"color": ORANGE, "width": 1.5, "dash": "dash"}
+STAR = {"symbol": "star", "size": 19, "color": RED, "line": {"color": "white", "width": 1.5}}
+"""What came out on top."""
 _AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "#c3cad4", "automargin": True, "title_font": {"size": 13}}
 
 
-def _layout(figure: go.Figure, height: int, **layout: object) -> go.Figure:
+def laid_out(figure: go.Figure, height: int, **layout: object) -> go.Figure:
+    """`figure` as all of a report look, `height` pixels high; `layout` comes on top."""
     figure.update_layout(
         height=height,
         template="plotly_white",
@@ -72,7 +75,8 @@ def accuracy_view(record: RunRecord) -> tuple[float, float]:
     return first_view([t.accuracy or 0.0 for t in record.networks], [winner.accuracy or 0.0] if winner else [])
 
 
-def _percent_ticks(view: tuple[float, float]) -> str:
+def percent_ticks(view: tuple[float, float]) -> str:
+    """Format of the ticks of an axis of accuracies."""
     return ".0%" if view[1] - view[0] > 0.08 else ".1%"
 
 
@@ -131,6 +135,20 @@ def _front(front: list[Trial]) -> go.Scatter:
     )
 
 
+def add_target(figure: go.Figure, target: float, text: str, *, logarithmic: bool = False) -> None:
+    """A line down the whole figure where its x is `target`, with `text` above."""
+    figure.add_shape(type="line", x0=target, x1=target, yref="paper", y0=0, y1=1, line=TARGET_LINE)
+    figure.add_annotation(
+        text=text,
+        x=math.log10(target) if logarithmic else target,  # unlike shapes, annotations lie where the logarithm says
+        yref="paper",
+        y=1,
+        yanchor="bottom",
+        showarrow=False,
+        font={"color": ORANGE},
+    )
+
+
 def pareto_figure(record: RunRecord) -> go.Figure | None:
     """Accuracy against latency; None when no trial succeeded."""
     trials, winner = record.networks, record.winner
@@ -138,7 +156,6 @@ def pareto_figure(record: RunRecord) -> go.Figure | None:
         return None
     latencies = [t.latency_ms or math.inf for t in trials]
     target_ms = record.objective.target_ms
-    star = {"symbol": "star", "size": 19, "color": RED, "line": {"color": "white", "width": 1.5}}
     figure = go.Figure(
         [
             _equal_reward(record, winner, latencies),
@@ -149,28 +166,19 @@ def pareto_figure(record: RunRecord) -> go.Figure | None:
                 y=[winner.accuracy],
                 mode="markers",
                 name=f"winner, trial {winner.number}",
-                marker=star,
+                marker=STAR,
                 text=[hover_text(winner)],
                 hovertemplate="%{text}<extra></extra>",
             ),
         ]
     )
     scale = _latency_scale(latencies)
-    figure.add_shape(type="line", x0=target_ms, x1=target_ms, yref="paper", y0=0, y1=1, line=_TARGET_LINE)
-    figure.add_annotation(
-        text=f"target {target_ms:.2f} ms",
-        x=math.log10(target_ms) if scale else target_ms,  # unlike shapes, annotations lie where the logarithm says
-        yref="paper",
-        y=1,
-        yanchor="bottom",
-        showarrow=False,
-        font={"color": ORANGE},
-    )
+    add_target(figure, target_ms, f"target {target_ms:.2f} ms", logarithmic=bool(scale))
     view = accuracy_view(record)
-    figure.update_yaxes(title=record.config.evaluator.label, tickformat=_percent_ticks(view), range=view)
+    figure.update_yaxes(title=record.config.evaluator.label, tickformat=percent_ticks(view), range=view)
     figure.update_xaxes(title="latency in ms" + (", logarithmic" if scale else ""), **scale)
     legend = {"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0}
-    return _layout(figure, 560, legend=legend, margin={"l": 10, "r": 10, "t": 40, "b": 10})
+    return laid_out(figure, 560, legend=legend, margin={"l": 10, "r": 10, "t": 40, "b": 10})
 
 
 def trials_figure(record: RunRecord) -> go.Figure | None:
@@ -208,14 +216,14 @@ def trials_figure(record: RunRecord) -> go.Figure | None:
     figure.update_layout(
         shapes=[_lost(t.number, row) for t in record.trials if t.status == "failed" for row in (1, 2, 3)]
     )
-    figure.add_hline(y=record.objective.target_ms, line=_TARGET_LINE, row=3, col=1)
+    figure.add_hline(y=record.objective.target_ms, line=TARGET_LINE, row=3, col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 13, "color": MUTED})
     accuracies = first_view([t.accuracy or 0.0 for t in done])
     figure.update_yaxes(range=first_view(list(rewards)), row=1, col=1)
-    figure.update_yaxes(range=accuracies, tickformat=_percent_ticks(accuracies), row=2, col=1)
+    figure.update_yaxes(range=accuracies, tickformat=percent_ticks(accuracies), row=2, col=1)
     figure.update_yaxes(**_latency_scale([t.latency_ms or math.inf for t in done]), row=3, col=1)
     figure.update_xaxes(title="trial", row=3, col=1)
-    return _layout(figure, 640, showlegend=False)
+    return laid_out(figure, 640, showlegend=False)
 
 
 def _lost(number: int, row: int) -> dict[str, object]:
@@ -244,7 +252,7 @@ def final_figure(record: RunRecord) -> go.Figure | None:
     figure.update_xaxes(tickformat=".0%", nticks=6, row=1, col=1)
     figure.update_xaxes(nticks=6, row=1, col=2)
     figure.update_annotations(font={"size": 13, "color": MUTED})
-    return _layout(figure, 90 + 42 * len(record.finalists), showlegend=False)
+    return laid_out(figure, 90 + 42 * len(record.finalists), showlegend=False)
 
 
 def _dot(name: str, span: tuple[float, float, float], colour: str) -> go.Scatter:

@@ -28,19 +28,25 @@ _TOUCH = (
 def page(record: RunRecord) -> str:
     """The whole document."""
     sections = (
-        _section("fig-pareto", "Accuracy against latency", _all_pareto(record)),
-        _section("fig-trials", "Over the trials", _trials(record)),
-        _section("fig-spread", "Where the reward's spread came from", _spread(record.spread)),
-        _section("fig-preferences", "What the controller learned to prefer", preferences_section(record)),
-        _section("fig-final", "Final comparison", _final(record)),
-        _section("fig-layers", "The winner, layer by layer", _layers(record)),
+        section("fig-pareto", "Accuracy against latency", _all_pareto(record)),
+        section("fig-trials", "Over the trials", _trials(record)),
+        section("fig-spread", "Where the reward's spread came from", _spread(record.spread)),
+        section("fig-preferences", "What the controller learned to prefer", preferences_section(record)),
+        section("fig-final", "Final comparison", _final(record)),
+        section("fig-layers", "The winner, layer by layer", _layers(record)),
     )
+    body = f"{headline(record)}{''.join(sections)}"
+    return document(f"{record.name}: search report", body, _about_accuracies(record))
+
+
+def document(title: str, body: str, footer: str) -> str:
+    """A page that needs nothing but itself: `body` and `footer` are HTML, `title` is text."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(record.name)}: search report</title><style>{CSS}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body><main>{headline(record)}{''.join(sections)}"
-        f"<footer>Written by nas {escape(nas.__version__)}. {_about_accuracies(record)}</footer></main>"
+        f"<title>{escape(title)}</title><style>{CSS}</style>"
+        f"<script>{get_plotlyjs()}</script></head><body><main>{body}"
+        f"<footer>Written by nas {escape(nas.__version__)}. {footer}</footer></main>"
         f"<script>{_TOUCH}</script></body></html>\n"
     )
 
@@ -59,23 +65,26 @@ def _about_accuracies(record: RunRecord) -> str:
     )
 
 
-def _section(identity: str, title: str, body: str) -> str:
+def section(identity: str, title: str, body: str) -> str:
+    """A card with a heading; `body` is HTML."""
     return f'<section id="{identity}"><h2>{escape(title)}</h2>{body}</section>'
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """Escaped text whose percentages stay in one piece."""
     return escape(text).replace(" %", "&nbsp;%")
 
 
-def _figure(figure: go.Figure, identity: str) -> str:
+def figure_part(figure: go.Figure, identity: str) -> str:
+    """A figure as a part of a page."""
     text: str = figure.to_html(
         full_html=False, include_plotlyjs=False, div_id=identity, config=_CONFIG, default_width="100%"
     )
     return f'<div class="plot">{text}</div>'
 
 
-def _table(table: TextTable, marked_row: int | None = None) -> str:
+def table_part(table: TextTable, marked_row: int | None = None) -> str:
+    """A table of text; one row may be marked."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in table.headings)
     rows = "".join(
         f"<tr{' class=winner' if number == marked_row else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
@@ -106,7 +115,9 @@ def _pareto(record: RunRecord, identity: str) -> str:
             f" {hidden} with accuracy below {percent(max(floor, 0))} lie under the picture: double-click to see all."
         )
     winner = next((i for i, t in enumerate(record.front) if record.winner and t.number == record.winner.number), None)
-    return f"<p class='note'>{_unbroken(note)}</p>{_figure(figure, identity)}{_table(front_table(record), winner)}"
+    return (
+        f"<p class='note'>{unbroken(note)}</p>{figure_part(figure, identity)}{table_part(front_table(record), winner)}"
+    )
 
 
 def _trials(record: RunRecord) -> str:
@@ -116,13 +127,13 @@ def _trials(record: RunRecord) -> str:
     lost = " Dotted red lines are trials that failed." if record.failures else ""
     return (
         f"<p class='note'>Is the controller getting better at it? The dashed line is the target.{lost}</p>"
-        + _figure(figure, "plot-trials")
+        + figure_part(figure, "plot-trials")
     )
 
 
 def _spread(spread: Spread) -> str:
     if spread.percents is None:
-        return f"<p>{_unbroken(spread.sentence)}</p>"
+        return f"<p>{unbroken(spread.sentence)}</p>"
     total = sum(map(abs, spread.percents))
     bars = []
     for name, share in zip(("accuracy", "latency"), spread.percents, strict=True):
@@ -131,7 +142,7 @@ def _spread(spread: Spread) -> str:
         label = f"{name} {share} %" if width >= 18 else ""
         bars.append(f"<div class='{classes}' style='width:{width:.2f}%' title='{name} {share} %'>{label}</div>")
     warning = f"<div class='warning'>{escape(spread.warning)}</div>" if spread.warning else ""
-    return f"<p>{_unbroken(spread.sentence)}</p><div class='split'>{''.join(bars)}</div>{warning}"
+    return f"<p>{unbroken(spread.sentence)}</p><div class='split'>{''.join(bars)}</div>{warning}"
 
 
 def _final(record: RunRecord) -> str:
@@ -144,7 +155,7 @@ def _final(record: RunRecord) -> str:
         f"All networks trained alike from scratch and tested once on {num_test} images. Accuracy intervals are over test "
         "images only; training again with another seed varies more. Parameters are for the classes of the data set."
     )
-    return f"<p class='note'>{note}</p>{_table(final_table(record), winner)}{_figure(figure, 'plot-final')}"
+    return f"<p class='note'>{note}</p>{table_part(final_table(record), winner)}{figure_part(figure, 'plot-final')}"
 
 
 def _layers(record: RunRecord) -> str:
@@ -170,15 +181,15 @@ def _layer_row(cost: LayerCost, costs: list[LayerCost]) -> str:
     texts = [kernel, str(cost.stride or "-"), shape, f"{cost.params:,}", millions(cost.macs)]
     cells = [f"<td>{escape(cost.name)}</td>", f"<td class='left'>{escape(cost.kind)}</td>"]
     cells += [f"<td>{escape(text)}</td>" for text in texts]
-    cells.append(_bar(cost.macs, [other.macs for other in costs], "", millions(cost.macs)))
+    cells.append(bar_cell(cost.macs, [other.macs for other in costs], "", millions(cost.macs)))
     times_us = [other.time_us or 0.0 for other in costs]
     if any(times_us):
         time_us = cost.time_us or 0.0
-        cells.append(_bar(time_us, times_us, " time", f"{time_us:.0f} us"))
+        cells.append(bar_cell(time_us, times_us, " time", f"{time_us:.0f} us"))
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _bar(value: float, column: Sequence[float], kind: str, hover: str) -> str:
+def bar_cell(value: float, column: Sequence[float], kind: str, hover: str) -> str:
     """A cell with the share of `value` in its column, and a bar that the column's largest value fills."""
     bar = f"<span class='bar{kind}'><i style='width:{100 * value / max(column):.1f}%'></i></span>"
     return f"<td title='{escape(hover)}'>{bar}<span class='share'>{percent(value / sum(column))}</span></td>"

@@ -1,0 +1,306 @@
+"""A run of ``nas adapt`` as it lies in its folder, finished or not, read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from latency.latency import Latency
+from nas.errors import UserError
+from nas.jsonl import read_json_lines
+from nas.netadapt.adapt_config import FORMAT as CONFIG_FORMAT
+from nas.netadapt.adapt_config import AdaptConfig, read_adapt_config
+from nas.netadapt.schedule import within
+from nas.netadapt.step_record import FORMAT as STEPS_FORMAT
+from nas.netadapt.step_record import VERSION as STEPS_VERSION
+from nas.netadapt.step_record import StepRecord
+from nas.strict_yaml import read_mapping
+
+SEED_FORMAT, UNIFORM_FORMAT, FINAL_FORMAT = "nas-adapt-seed", "nas-adapt-uniform", "nas-adapt-final"
+VERSION = 1
+"""Of all three."""
+UNITS = ("ms", "MACs", "params", "x budget")
+NetworkName = Literal["seed", "adapted", "uniform", "random"]
+
+T = TypeVar("T")
+
+
+def trusted(latency: Latency | None) -> Latency | None:
+    """A latency that has a value; None for one that was not measured or could not be."""
+    return latency if latency and latency.status != "failed" else None
+
+
+def _latency(document: Mapping[str, Any]) -> Latency | None:
+    found = document["latency"]
+    return None if found is None else Latency.from_dict(found)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRecord:
+    """The network that an adaptation began with.
+
+    Attributes:
+        network: its name.
+        arch: its string.
+        cost: the schedule's L.
+        target: cost to come down to.
+        unit: of both, one of `UNITS`.
+        latency: measured against the reference network; None where nothing is measured.
+        accuracy: on held-out images, in [0, 1].
+        num_images: how many these are.
+        weights: where they came from, in words.
+    """
+
+    network: str
+    arch: str
+    cost: float
+    target: float
+    unit: str
+    latency: Latency | None
+    accuracy: float
+    num_images: int
+    weights: str
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> SeedRecord:
+        """From ``seed.json``.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such record.
+        """
+        if document["unit"] not in UNITS:
+            raise ValueError(f"unit {document['unit']!r}; this program knows {', '.join(UNITS)}")
+        names = ("network", "arch", "cost", "target", "unit", "accuracy", "num_images", "weights")
+        return cls(latency=_latency(document), **{name: document[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class UniformRecord:
+    """The seed with all its widths times one number, at the target's cost: what an adaptation has to beat.
+
+    Attributes:
+        multiplier: that number.
+        arch, cost, latency, accuracy, num_images: as of the seed.
+    """
+
+    multiplier: float
+    arch: str
+    cost: float
+    latency: Latency | None
+    accuracy: float
+    num_images: int
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> UniformRecord:
+        """From ``uniform.json``; raises as `SeedRecord.from_dict`."""
+        names = ("multiplier", "arch", "cost", "accuracy", "num_images")
+        return cls(latency=_latency(document), **{name: document[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training from scratch.
+
+    Attributes:
+        seed: of the training; equal seeds of two networks make a pair.
+        num_correct: test images classified right.
+    """
+
+    seed: int
+    num_correct: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalNetwork:
+    """A network of the final comparison.
+
+    Attributes:
+        name: ``seed``, ``adapted``, ``uniform`` or ``random``.
+        arch: its string.
+        cost: in the unit of the run.
+        latency: measured beside the others; None where nothing is measured.
+        macs: multiply-adds.
+        params: trained parameters.
+        num_test: images of the test split.
+        fine_tuned_correct: of these, classified right with the weights that the adaptation left; None where it left none.
+        trained: trainings from scratch by one recipe; may be empty.
+    """
+
+    name: NetworkName
+    arch: str
+    cost: float
+    latency: Latency | None
+    macs: int
+    params: int
+    num_test: int
+    fine_tuned_correct: int | None
+    trained: tuple[Training, ...]
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> FinalNetwork:
+        """From an entry of ``final.json``; raises as `SeedRecord.from_dict`."""
+        names = ("name", "arch", "cost", "macs", "params", "num_test", "fine_tuned_correct")
+        trained = tuple(Training(**training) for training in document["trained"])
+        return cls(latency=_latency(document), trained=trained, **{name: document[name] for name in names})
+
+    @property
+    def accuracies(self) -> dict[int, float]:
+        """Seed -> test accuracy trained from scratch, in [0, 1]."""
+        return {training.seed: training.num_correct / self.num_test for training in self.trained}
+
+    @property
+    def mean_correct(self) -> float | None:
+        """Test images right on average over the trainings from scratch; None without one."""
+        return sum(one.num_correct for one in self.trained) / len(self.trained) if self.trained else None
+
+
+@dataclass(frozen=True)
+class AdaptRecord:
+    """A run folder of ``nas adapt``.
+
+    Attributes:
+        folder: where it lies.
+        config: what was asked for.
+        seed: what it began with.
+        steps: accepted so far.
+        random: steps of the baseline that accepts any proposal; empty where it was not run.
+        uniform: the uniform width multiplier; None likewise.
+        finals: networks of the final comparison; empty before it.
+    """
+
+    folder: Path
+    config: AdaptConfig
+    seed: SeedRecord
+    steps: tuple[StepRecord, ...]
+    random: tuple[StepRecord, ...]
+    uniform: UniformRecord | None
+    finals: tuple[FinalNetwork, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> AdaptRecord:
+        """Read a run folder; changes nothing in it.
+
+        Raises:
+            UserError: not a run of ``nas adapt``, one stopped before its seed was known, or a file that is damaged or of
+                another version.
+        """
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give the run folder that nas adapt wrote")
+        config = read_adapt_config(folder)
+        if not (folder / "seed.json").is_file():
+            raise UserError(
+                f"{folder}: stopped before its seed was measured (no seed.json); go on with: nas adapt --resume {folder}"
+            )
+        final = _read(folder / "final.json", FINAL_FORMAT, lambda document: document["networks"])
+        return cls(
+            folder=folder,
+            config=config,
+            seed=_required(folder / "seed.json", SEED_FORMAT, SeedRecord.from_dict),
+            steps=read_steps(folder / "steps.jsonl"),
+            random=read_steps(folder / "random" / "steps.jsonl"),
+            uniform=_read(folder / "uniform.json", UNIFORM_FORMAT, UniformRecord.from_dict),
+            finals=tuple(_parsed(folder / "final.json", network, FinalNetwork.from_dict) for network in final or ()),
+        )
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def unit(self) -> str:
+        """Of all costs."""
+        return self.seed.unit
+
+    @property
+    def rule(self) -> str:
+        """Of acceptance: a key of `nas.netadapt.selection.RULES`."""
+        return self.config.judging.selection
+
+    @property
+    def cost(self) -> float:
+        """Where it stands."""
+        return self.steps[-1].cost if self.steps else self.seed.cost
+
+    @property
+    def accuracy(self) -> float:
+        """On held-out images, where it stands."""
+        return self.steps[-1].accuracy if self.steps else self.seed.accuracy
+
+    @property
+    def latency(self) -> Latency | None:
+        """Measured, where it stands; None where nothing is measured."""
+        return trusted(self.steps[-1].latency if self.steps else self.seed.latency)
+
+    @property
+    def arch(self) -> str:
+        """Where it stands."""
+        return self.steps[-1].arch if self.steps else self.seed.arch
+
+    @property
+    def reached(self) -> bool:
+        """The target is met."""
+        return within(self.cost, self.seed.target)
+
+    @cached_property
+    def is_finished(self) -> bool:
+        """The final comparison is there."""
+        return bool(self.finals)
+
+    def final(self, name: NetworkName) -> FinalNetwork | None:
+        """A network of the final comparison; None where it is not in it."""
+        return next((network for network in self.finals if network.name == name), None)
+
+
+def is_adaptation(folder: Path) -> bool:
+    """Whether `folder` is a run of ``nas adapt``, as its ``config.yaml`` says."""
+    path = folder / "config.yaml"
+    try:
+        return path.is_file() and read_mapping(path.read_text(), str(path)).get("format") == CONFIG_FORMAT
+    except (UserError, UnicodeDecodeError):
+        return False
+
+
+def read_steps(path: Path) -> tuple[StepRecord, ...]:
+    """The journal's steps in order; none where there is no journal.
+
+    Raises:
+        UserError: it is damaged or of another version.
+    """
+    if not path.is_file():
+        return ()
+    records = read_json_lines(path, STEPS_FORMAT, STEPS_VERSION)
+    return tuple(_parsed(path, record, StepRecord.from_dict) for record in records)
+
+
+def _read(path: Path, format_name: str, parse: Callable[[dict[str, Any]], T]) -> T | None:
+    return _required(path, format_name, parse) if path.is_file() else None
+
+
+def _required(path: Path, format_name: str, parse: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        document = json.loads(path.read_text())
+    except ValueError:
+        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
+    if not isinstance(document, dict) or document.get("format") != format_name:
+        raise UserError(f"{path}: not a {format_name} file; restore the file from a copy")
+    _check_version(path, document)
+    return _parsed(path, document, parse)
+
+
+def _check_version(path: Path, document: Mapping[str, Any]) -> None:
+    if document.get("version") != VERSION:
+        raise UserError(f"{path}: version {document.get('version')}; this program reads {VERSION}")
+
+
+def _parsed(path: Path, document: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        return parse(document)
+    except KeyError as error:
+        raise UserError(f"{path}: key {error} is missing; restore the file from a copy") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}; restore the file from a copy") from None
