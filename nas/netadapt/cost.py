@@ -1,8 +1,9 @@
-"""What an adaptation reduces: multiply-adds, or milliseconds of a latency table."""
+"""What an adaptation reduces: milliseconds, multiply-adds, parameters, or the worst of several against its budget."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from latency.op_key import op_keys
@@ -11,41 +12,108 @@ from nas.errors import UserError
 from nas.netadapt.proposal import Cost
 from nas.netadapt.schedule import Amount
 from search_spaces.arch import ArchSpec
-from search_spaces.count import op_macs
-from search_spaces.graph import Graph
+from search_spaces.count import op_macs, op_params
+from search_spaces.graph import Graph, Op
 from search_spaces.layer_sum import LayerSum
 from search_spaces.lower import lower
+
+Resource = Literal["latency", "macs", "params"]
+"""What a network takes: milliseconds on the device, multiply-adds of one image, trained parameters."""
+
+CostUnit = Literal["ms", "MACs", "params", "x budget"]
+
+_NAMES: dict[Resource, Literal["table", "macs", "params"]] = {"latency": "table", "macs": "macs", "params": "params"}
+_UNITS: dict[Resource, CostUnit] = {"latency": "ms", "macs": "MACs", "params": "params"}
+_NO_MILLISECONDS: dict[CostUnit, str] = {
+    "MACs": "multiply-adds are no milliseconds; give a share, as 0.8L, or a table with --table FILE",
+    "params": "parameters are no milliseconds; give a share, as 0.01L",
+    "x budget": "several budgets have no unit in common; give a share, as 0.01L",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """A cost and its unit.
+    """A cost of one resource, in its unit; or of several, each in units of its budget, the largest of which is the cost.
+
+    NetAdapt's budgets (arXiv 1804.03230, section 3: Res_j <= Bud_j for every j) are met where max_j Res_j / Bud_j <= 1. So a
+    network costs less only if the resource that is furthest above its budget is relieved.
 
     Attributes:
-        name: ``macs`` or ``table``.
-        unit: ``MACs`` or ``ms``.
-        cost: of a network, in that unit.
+        amounts: resource -> what a network takes of it, in its unit.
+        budgets: resource -> the most that it may take, in that unit, positive; of all `amounts`, or empty where there is but
+            one and the cost is that.
     """
 
-    name: Literal["macs", "table"]
-    unit: Literal["MACs", "ms"]
-    cost: Cost
+    amounts: Mapping[Resource, Cost]
+    budgets: Mapping[Resource, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wanted = self.amounts.keys() if self.budgets or len(self.amounts) != 1 else ()
+        if not self.amounts or set(wanted) != set(self.budgets):
+            raise ValueError(
+                f"costs {list(self.amounts)}, budgets {list(self.budgets)}: one cost, or a budget for each"
+            )
+
+    @property
+    def name(self) -> Literal["table", "macs", "params", "budgets"]:
+        """What the cost is; ``table`` is milliseconds by prices."""
+        return "budgets" if self.budgets else _NAMES[next(iter(self.amounts))]
+
+    @property
+    def unit(self) -> CostUnit:
+        """Of the cost."""
+        return "x budget" if self.budgets else _UNITS[next(iter(self.amounts))]
+
+    def cost(self, arch: ArchSpec) -> float:
+        """Of a network, as priced."""
+        return self.settled(arch, None)
+
+    def settled(self, arch: ArchSpec, latency_ms: float | None) -> float:
+        """The cost of `arch` as it counts towards the target, where its latency is measured; None is as priced."""
+        reading = self.reading(arch, latency_ms)
+        return max(amount / self.budgets.get(resource, 1.0) for resource, amount in reading.items())
+
+    def reading(self, arch: ArchSpec, latency_ms: float | None = None) -> dict[Resource, float]:
+        """What `arch` takes of each resource, in its unit; of latency the measured milliseconds where they are given."""
+        measured = {} if latency_ms is None else {"latency": latency_ms}
+        return {
+            resource: measured[resource] if resource in measured else amount(arch)
+            for resource, amount in self.amounts.items()
+        }
 
     def amount(self, amount: Amount, seed_cost: float, what: str) -> float:
-        """`amount` in the unit; `what` begins the message.
+        """`amount` in the unit of the cost; `what` begins the message.
 
         Raises:
             UserError: milliseconds, where the cost has none.
         """
         if amount.unit == "ms" and self.unit != "ms":
-            raise UserError(
-                f"{what} {amount}: multiply-adds are no milliseconds; give a share, as 0.8L, or a table with --table FILE"
-            )
+            raise UserError(f"{what} {amount}: {_NO_MILLISECONDS[self.unit]}")
         return amount.of(seed_cost)
 
     def text(self, cost: float) -> str:
         """`cost` as people read it."""
-        return f"{cost:.3f} ms" if self.unit == "ms" else f"{cost / 1e6:.2f} M MACs"
+        return f"{cost:.3f} x budget" if self.budgets else amount_text(next(iter(self.amounts)), cost)
+
+    def reading_text(self, arch: ArchSpec, latency_ms: float | None = None) -> str:
+        """What `arch` takes, as people read it, each resource beside its budget where it has one."""
+        return ", ".join(
+            f"{resource} {amount_text(resource, amount)} of {amount_text(resource, self.budgets[resource])}"
+            if self.budgets
+            else amount_text(resource, amount)
+            for resource, amount in self.reading(arch, latency_ms).items()
+        )
+
+
+def amount_text(resource: Resource, amount: float) -> str:
+    """Some of a resource as people read it."""
+    match resource:
+        case "latency":
+            return f"{amount:.3f} ms"
+        case "macs":
+            return f"{amount / 1e6:.2f} M MACs"
+        case "params":
+            return f"{amount:,.0f} params"
 
 
 def mac_cost(resolution: int, num_classes: int) -> CostModel:
@@ -53,21 +121,34 @@ def mac_cost(resolution: int, num_classes: int) -> CostModel:
 
     The cost raises UserError for a network that cannot be built at that resolution.
     """
-    macs = LayerSum(lambda graph: sum(map(op_macs, graph.ops)), resolution, num_classes)
+    return CostModel({"macs": _counted(op_macs, resolution, num_classes)})
 
-    def cost(arch: ArchSpec) -> float:
-        try:
-            return macs(arch)
-        except ValueError as error:
-            raise UserError(f"at {resolution} px: {error}") from None
 
-    return CostModel("macs", "MACs", cost)
+def param_cost(resolution: int, num_classes: int) -> CostModel:
+    """Trained parameters; the resolution is that at which a flattened map, if the network has one, is flattened.
+
+    The cost raises UserError for a network that cannot be built at that resolution.
+    """
+    return CostModel({"params": _counted(op_params, resolution, num_classes)})
+
+
+def latency_cost(price_ms: Cost) -> CostModel:
+    """Milliseconds by any prices, which may change as an adaptation goes on: nothing is kept of them here."""
+    return CostModel({"latency": price_ms})
 
 
 def table_cost(table: LatencyTable) -> CostModel:
     """Milliseconds by a latency table, at its resolution and number of classes.
 
     The cost raises UserError for a network with operations that have no price.
+    """
+    return latency_cost(table_price_ms(table))
+
+
+def table_price_ms(table: LatencyTable) -> Cost:
+    """Prices of whole networks by a latency table, in milliseconds, at the speed of `LayerSum`.
+
+    They raise UserError for a network with operations that have no price.
     """
 
     def price_us(graph: Graph) -> float:
@@ -78,14 +159,27 @@ def table_cost(table: LatencyTable) -> CostModel:
     # what a key says of its surroundings reaches no further than the layer, see `latency.op_key`
     prices_us = LayerSum(price_us, table.resolution, table.num_classes)
 
-    def cost(arch: ArchSpec) -> float:
+    def price_ms(arch: ArchSpec) -> float:
         try:
             return (table.correction.intercept_us + prices_us(arch)) / 1000
         except _NoPriceError:
             missing = table.missing(lower(arch, table.resolution, table.num_classes))
             raise UserError(str(MissingKeysError(missing, str(arch)))) from None
 
-    return CostModel("table", "ms", cost)
+    return price_ms
+
+
+def _counted(of_op: Callable[[Op], int], resolution: int, num_classes: int) -> Cost:
+    """The sum of `of_op` over a network."""
+    counts = LayerSum(lambda graph: sum(map(of_op, graph.ops)), resolution, num_classes)
+
+    def count(arch: ArchSpec) -> float:
+        try:
+            return counts(arch)
+        except ValueError as error:
+            raise UserError(f"at {resolution} px: {error}") from None
+
+    return count
 
 
 class _NoPriceError(Exception):

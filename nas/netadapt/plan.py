@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.errors import UserError
-from nas.netadapt.cost import CostModel
+from nas.netadapt.cost import CostModel, Resource, amount_text
 from nas.netadapt.proposal import GROUPS, Cost, NarrowerWidths, Offer, Proposal, multiples_of_8, narrowings, offer
 from nas.netadapt.schedule import Amount, ReductionSchedule, within
 from search_spaces.arch import ArchSpec
@@ -73,7 +73,18 @@ class Plan:
             ],
             "max_steps": self.max_steps,
             "seconds": self.seconds,
-        }
+        } | self._budgets()
+
+    def _budgets(self) -> dict[str, Any]:
+        """Of each resource what the seed takes and what it may take, in its unit, where there are several."""
+        if not self.model.budgets:
+            return {}
+        reading = self.model.reading(self.arch)
+        budgets = [
+            {"resource": resource, "seed": reading[resource], "budget": budget}
+            for resource, budget in self.model.budgets.items()
+        ]
+        return {"budgets": budgets}
 
 
 def _proposal(proposal: Proposal) -> dict[str, Any]:
@@ -88,7 +99,13 @@ def _proposal(proposal: Proposal) -> dict[str, Any]:
 
 
 def plan(
-    network: str, arch: ArchSpec, model: CostModel, schedule: ReductionSchedule, target: Amount, groups: str = "v3"
+    network: str,
+    arch: ArchSpec,
+    model: CostModel,
+    schedule: ReductionSchedule,
+    target: Amount,
+    groups: str = "v3",
+    option: str | None = None,
 ) -> Plan:
     """Plan the adaptation of `arch`.
 
@@ -99,32 +116,29 @@ def plan(
         schedule: what each step has to save.
         target: cost to come down to.
         groups: a key of `GROUPS`.
+        option: what asked for the target (`nas.netadapt.budget.Goal.option`); None is ``--target``.
 
     Raises:
         UserError: the target is met already, or is out of reach of the schedule or of the network.
     """
     started = time.perf_counter()
+    option = option or f"--target {target}"
     seed, kinds = one_layer_blocks(arch), GROUPS[groups]
     seed_cost = model.cost(seed)
     target_cost = model.amount(target, seed_cost, "--target")
     lacking = seed_cost - target_cost
     reduction = min(model.amount(schedule.first, seed_cost, "--schedule"), lacking)
     if within(seed_cost, target_cost):
-        raise UserError(
-            f"--target {target}: {network} has {model.text(seed_cost)}, which is no more; give a lower target"
-        )
+        raise UserError(f"{option}: {network} has {model.reading_text(seed)}, which is no more; give a lower target")
     if lacking >= (total := schedule.total(seed_cost)):
         raise UserError(
-            f"--target {target}: the steps of --schedule {schedule} save {model.text(total)} in all, so the lowest that they "
-            f"are sure to reach is {_with_share(model, seed_cost - total, seed_cost)}; let them decay less"
+            f"{option}: the steps of --schedule {schedule} save {model.text(total)} in all, so the lowest that they "
+            f"are sure to reach is {_sure(model, seed, seed_cost - total)}; let them decay less"
         )
     lowest_cost = lowest(seed, model.cost, kinds)
     if not within(lowest_cost, target_cost):
         more = "" if groups == "all" else "; --groups all narrows stem and head too"
-        raise UserError(
-            f"--target {target}: {network} at its narrowest has {_with_share(model, lowest_cost, seed_cost)}, "
-            f"the lowest that is possible{more}"
-        )
+        raise UserError(f"{option}: {network} at its narrowest has {_narrowest(model, seed, lowest_cost, kinds)}{more}")
     return Plan(
         network=network,
         arch=seed,
@@ -141,8 +155,31 @@ def plan(
     )
 
 
-def _with_share(model: CostModel, cost: float, seed_cost: float) -> str:
-    return f"{model.text(cost)} ({cost / seed_cost:.3f}L)"
+def _sure(model: CostModel, seed: ArchSpec, cost: float) -> str:
+    """`cost` in the unit of the resource that is furthest above its budget."""
+    reading = model.reading(seed)
+    worst = max(reading, key=lambda resource: reading[resource] / model.budgets.get(resource, 1.0))
+    return _with_share(model, worst, cost * model.budgets.get(worst, 1.0), reading[worst])
+
+
+def _narrowest(model: CostModel, seed: ArchSpec, lowest_cost: float, kinds: frozenset[Kind]) -> str:
+    """The lowest cost; of several resources, of each that is out of reach even alone."""
+    reading = model.reading(seed)
+    if not model.budgets:
+        [(resource, amount)] = reading.items()
+        return f"{_with_share(model, resource, lowest_cost, amount)}, the lowest that is possible"
+    lows = {resource: lowest(seed, cost, kinds) for resource, cost in model.amounts.items()}
+    beyond = [resource for resource, low in lows.items() if not within(low, model.budgets[resource])]
+    if not beyond:
+        return f"{model.text(lowest_cost)}: each budget can be kept alone, but not all of them together"
+    texts = [_with_share(model, resource, lows[resource], reading[resource]) for resource in beyond]
+    return f"{' and '.join(texts)}, the lowest that is possible"
+
+
+def _with_share(model: CostModel, resource: Resource, amount: float, seed_amount: float) -> str:
+    """Some of a resource, the resource named where there are several."""
+    name = f"{resource} " if model.budgets else ""
+    return f"{name}{amount_text(resource, amount)} ({amount / seed_amount:.3f}L)"
 
 
 def lowest(arch: ArchSpec, cost: Cost, kinds: frozenset[Kind], widths: NarrowerWidths = multiples_of_8) -> float:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from nas.errors import UserError
 
-_AMOUNT = re.compile(r"(?P<value>\d+(?:\.\d+)?|\.\d+)(?P<unit>L|ms)")
+Unit = Literal["L", "ms", ""]
+"""``L`` is what the seed has, ``ms`` milliseconds, and nothing the unit of the cost itself: multiply-adds, parameters."""
+
+_DECIMAL = r"(?:\d+(?:\.\d+)?|\.\d+)"
+_VALUE: dict[Unit, str] = {"L": _DECIMAL, "ms": _DECIMAL, "": rf"{_DECIMAL}(?:[eE][+-]?\d+)?"}
+_EXAMPLE: dict[Unit, str] = {
+    "L": "a share of the seed's cost, as 0.8L",
+    "ms": "milliseconds, as 3.0ms",
+    "": "a number, as 3e6",
+}
 _ROUNDING = 1e-9
 """Relative: costs nearer to each other than that are equal, for sums of many operations round."""
 
@@ -25,26 +35,29 @@ class Amount:
 
     Attributes:
         value: positive.
-        unit: ``L`` is the cost of the seed, ``ms`` milliseconds.
+        unit: of `value`.
     """
 
     value: float
-    unit: Literal["L", "ms"]
+    unit: Unit
 
     @classmethod
-    def parse(cls, text: str, what: str) -> Amount:
-        """``0.8L`` or ``3.0ms``; `what` begins the message.
+    def parse(cls, text: str, what: str, absolute: Literal["ms", ""] = "ms") -> Amount:
+        """``0.8L``, or ``3.0ms``, or ``3e6`` where the absolute unit is the cost's own; `what` begins the message.
 
         Raises:
             UserError: anything else, or nothing at all.
         """
-        match = _AMOUNT.fullmatch(text.strip())
-        if match is None or float(match["value"]) <= 0:
-            raise UserError(f"{what} {text!r}: must be a share of the seed's cost, as 0.8L, or milliseconds, as 3.0ms")
-        return cls(float(match["value"]), "L" if match["unit"] == "L" else "ms")
+        units: tuple[Unit, ...] = ("L", absolute)
+        for unit in units:
+            match = re.fullmatch(f"({_VALUE[unit]}){unit}", text.strip())
+            if match and 0 < float(match[1]) < math.inf:
+                return cls(float(match[1]), unit)
+        raise UserError(f"{what} {text!r}: must be {' or '.join(_EXAMPLE[unit] for unit in units)}")
 
     def __str__(self) -> str:
-        return f"{self.value:g}{self.unit}"
+        """As `parse` reads it, without loss."""
+        return f"{Decimal(repr(self.value)).normalize():f}{self.unit}"
 
     def of(self, seed_cost: float) -> float:
         """In the unit of `seed_cost`."""

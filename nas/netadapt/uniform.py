@@ -1,0 +1,103 @@
+"""The uniform width multiplier: what an adaptation has to beat at the same cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.netadapt.proposal import DIVISOR, Cost
+from nas.netadapt.schedule import within
+from search_spaces.arch import ArchSpec
+from search_spaces.edits import one_layer_blocks
+from search_spaces.graph import Graph
+from search_spaces.lower import lower
+from search_spaces.narrowing import StructureError, narrowed
+from search_spaces.values import make_divisible
+from search_spaces.width_groups import ALL_KINDS, Channels, WidthGroup, width_groups
+
+GRID = 100
+"""Multipliers are hundredths: 1.00, 0.99, ... 0.01."""
+
+_ROOMY = 1024
+"""Pixels, into which the windows of any network fit; widths are the same at all resolutions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """A network with all widths narrowed alike.
+
+    Attributes:
+        multiplier: in (0, 1], of the grid.
+        arch: the network, a layer a block.
+        cost: of `arch`.
+    """
+
+    multiplier: float
+    arch: ArchSpec
+    cost: float
+
+
+def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
+    """The network of the largest multiplier of the grid whose cost is within `target`.
+
+    Costs are staircases and not even monotone, so the grid is scanned from the widest down. Multipliers at which the network
+    would have other operations are left out. The network can be cut from the seed's weights
+    (`search_spaces.slicing.check_narrower`).
+
+    Args:
+        seed: the network of multiplier 1.
+        cost: of a network.
+        target: the most that it may cost.
+
+    Raises:
+        ValueError: no multiplier comes down to `target`.
+    """
+    lowest = None
+    for hundredths in range(GRID, 0, -1):
+        multiplier = hundredths / GRID
+        try:
+            arch = multiplied(seed, multiplier)
+        except StructureError:
+            continue
+        found = Uniform(multiplier, arch, cost(arch))
+        if within(found.cost, target):
+            return found
+        if lowest is None or found.cost < lowest.cost:
+            lowest = found
+    least = f": the lowest cost is {lowest.cost:g}, at {lowest.multiplier:g}" if lowest else ""
+    raise ValueError(f"no uniform width multiplier comes down to {target:g}{least}")
+
+
+def multiplied(seed: ArchSpec, multiplier: float) -> ArchSpec:
+    """`seed` with every width that may be narrowed times `multiplier`, a layer a block.
+
+    Widths are rounded as those of MobileNetV2 and V3 (`search_spaces.values.make_divisible`): to the nearest multiple of 8, at
+    least 8 and at least 90 %. None exceeds the seed's own, so one that is no multiple of 8 may stay as it is. An expansion
+    that would come out as wide as what it expands, and be left out, steps aside to the next multiple.
+
+    Args:
+        seed: the network.
+        multiplier: in (0, 1].
+
+    Raises:
+        StructureError: the network would have other operations all the same.
+    """
+    seed = one_layer_blocks(seed)
+    graph = lower(seed, _ROOMY, 1)
+    channels = width_groups(graph)
+    own = {group.name: group.width for group in channels.groups if group.kind in ALL_KINDS}
+    widths = {name: min(width, make_divisible(multiplier * width, DIVISOR)) for name, width in own.items()}
+    for name, given in _expansions(graph, channels).items():
+        if widths[name] == (num_given := sum(widths.get(group.name, group.width) for group in given)):
+            widths[name] = min(own[name], num_given + DIVISOR)
+    return narrowed(seed, channels.groups, widths)
+
+
+def _expansions(graph: Graph, channels: Channels) -> dict[str, list[WidthGroup]]:
+    """Expansion of an inverted residual -> the groups of what it expands."""
+    inputs = {op.name: op.inputs for op in graph.ops}
+    found: dict[str, list[WidthGroup]] = {}
+    for expansion in channels.of_kinds(frozenset({"expansion"})):
+        if expansion.name.endswith(".expand"):
+            given = set(channels.of[inputs[expansion.name][0]].tolist())
+            found[expansion.name] = [group for group in channels.groups if given.issuperset(group.channels)]
+    return found
