@@ -37,7 +37,8 @@ class NetworkInputs:
         return num - last if last < self.smallest_batch else num
 
     def __iter__(self) -> Iterator[Alive]:
-        for batch, _ in self.images.batches(torch.arange(len(self)), self.batch_size):
+        order = torch.arange(len(self))
+        for batch, _ in self.images.batches(order, self.batch_size) if len(order) else ():
             with training_step():
                 inputs = normalised(batch, self.images.mean, self.images.std)
             yield {INPUT: inputs}

@@ -16,10 +16,10 @@ from torch import nn
 from search_spaces import zoo
 from search_spaces.arch import BLOCK_ACTIVATIONS
 from search_spaces.arch_string import parse_arch
-from search_spaces.graph import Conv, Graph, Linear, Op
+from search_spaces.graph import INPUT, Conv, Graph, Linear, Op
 from search_spaces.lower import lower
 from search_spaces.onnx_model import weight_shape
-from search_spaces.torch_module import BN_MOMENTUM, GraphModule, build_module, folded_weights
+from search_spaces.torch_module import BN_MOMENTUM, GraphModule, build_module, folded_weights, loaded_module
 from tests.strategies import PROPERTY, sized_archs
 
 TEXT = (
@@ -316,3 +316,39 @@ def test_gradients_of_all_outputs_reach_the_common_part(training_graph):
     classifier = module.get_submodule("classifier").linear.weight
     with pytest.raises(RuntimeError, match="not have been used"):
         torch.autograd.grad(outputs[1].sum(), classifier)
+
+
+@PROPERTY
+@given(sized_archs(max_width=8, max_blocks=3))
+def test_a_program_can_be_run_in_parts(sized):
+    arch, resolution = sized
+    module = GraphModule(lower(arch, resolution, 5)).eval()
+    x = torch.randn(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(0))
+    program = module.program
+    with torch.inference_mode():
+        whole = module(x)
+        alive = {INPUT: x}
+        for position in range(len(program.steps)):
+            assert tuple(alive) == program.alive(position)
+            needed = {name for step in program.steps[position:] for name in step.inputs}
+            made = {step.output for step in program.steps[position:]}
+            assert set(alive) == needed - made  # all that is missing, and nothing else
+            alive = program.advance(alive, position, position + 1)
+    assert torch.equal(alive[program.outputs[0]], whole)
+    assert tuple(alive) == program.alive(len(program.steps)) == program.outputs
+
+
+def test_a_loaded_module_has_copies_of_the_tensors_and_draws_nothing(graph, images):
+    module = build_module(graph, 0).eval()
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    before = torch.get_rng_state()
+    loaded = loaded_module(graph, state)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(part.training for part in loaded.modules())
+    strides = {name: tensor.stride() for name, tensor in module.state_dict().items()}
+    assert {name: tensor.stride() for name, tensor in loaded.state_dict().items()} == strides
+    for tensor in state.values():
+        tensor.zero_()
+    assert torch.equal(loaded(images), module(images))
+    with pytest.raises(RuntimeError, match="classifier"):
+        loaded_module(graph, {name: tensor for name, tensor in state.items() if not name.startswith("classifier")})
