@@ -71,7 +71,9 @@ class CostModel:
     def settled(self, arch: ArchSpec, latency_ms: float | None) -> float:
         """The cost of `arch` as it counts towards the target, where its latency is measured; None is as priced."""
         reading = self.reading(arch, latency_ms)
-        return max(amount / self.budgets.get(resource, 1.0) for resource, amount in reading.items())
+        if not self.budgets:
+            return next(iter(reading.values()))
+        return max(amount / self.budgets[resource] for resource, amount in reading.items())
 
     def reading(self, arch: ArchSpec, latency_ms: float | None = None) -> dict[Resource, float]:
         """What `arch` takes of each resource, in its unit; of latency the measured milliseconds where they are given."""
@@ -96,13 +98,12 @@ class CostModel:
         return f"{cost:.3f} x budget" if self.budgets else amount_text(next(iter(self.amounts)), cost)
 
     def reading_text(self, arch: ArchSpec, latency_ms: float | None = None) -> str:
-        """What `arch` takes, as people read it, each resource beside its budget where it has one."""
-        return ", ".join(
-            f"{resource} {amount_text(resource, amount)} of {amount_text(resource, self.budgets[resource])}"
-            if self.budgets
-            else amount_text(resource, amount)
-            for resource, amount in self.reading(arch, latency_ms).items()
-        )
+        """`reading` as people read it, each amount beside its budget where it has one."""
+        texts = []
+        for resource, amount in self.reading(arch, latency_ms).items():
+            own = amount_text(resource, amount)
+            texts.append(f"{own} of {amount_text(resource, self.budgets[resource])}" if self.budgets else own)
+        return ", ".join(texts)
 
 
 def amount_text(resource: Resource, amount: float) -> str:

@@ -159,27 +159,24 @@ def _sure(model: CostModel, seed: ArchSpec, cost: float) -> str:
     """`cost` in the unit of the resource that is furthest above its budget."""
     reading = model.reading(seed)
     worst = max(reading, key=lambda resource: reading[resource] / model.budgets.get(resource, 1.0))
-    return _with_share(model, worst, cost * model.budgets.get(worst, 1.0), reading[worst])
+    return _with_share(worst, cost * model.budgets.get(worst, 1.0), reading[worst])
 
 
 def _narrowest(model: CostModel, seed: ArchSpec, lowest_cost: float, kinds: frozenset[Kind]) -> str:
     """The lowest cost; of several resources, of each that is out of reach even alone."""
     reading = model.reading(seed)
-    if not model.budgets:
-        [(resource, amount)] = reading.items()
-        return f"{_with_share(model, resource, lowest_cost, amount)}, the lowest that is possible"
-    lows = {resource: lowest(seed, cost, kinds) for resource, cost in model.amounts.items()}
-    beyond = [resource for resource, low in lows.items() if not within(low, model.budgets[resource])]
+    beyond = dict.fromkeys(reading, lowest_cost)
+    if model.budgets:
+        lows = {resource: lowest(seed, cost, kinds) for resource, cost in model.amounts.items()}
+        beyond = {resource: low for resource, low in lows.items() if not within(low, model.budgets[resource])}
     if not beyond:
         return f"{model.text(lowest_cost)}: each budget can be kept alone, but not all of them together"
-    texts = [_with_share(model, resource, lows[resource], reading[resource]) for resource in beyond]
+    texts = [_with_share(resource, low, reading[resource]) for resource, low in beyond.items()]
     return f"{' and '.join(texts)}, the lowest that is possible"
 
 
-def _with_share(model: CostModel, resource: Resource, amount: float, seed_amount: float) -> str:
-    """Some of a resource, the resource named where there are several."""
-    name = f"{resource} " if model.budgets else ""
-    return f"{name}{amount_text(resource, amount)} ({amount / seed_amount:.3f}L)"
+def _with_share(resource: Resource, amount: float, seed_amount: float) -> str:
+    return f"{amount_text(resource, amount)} ({amount / seed_amount:.3f}L)"
 
 
 def lowest(arch: ArchSpec, cost: Cost, kinds: frozenset[Kind], widths: NarrowerWidths = multiples_of_8) -> float:

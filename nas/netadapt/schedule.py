@@ -53,7 +53,7 @@ class Amount:
             match = re.fullmatch(f"({_VALUE[unit]}){unit}", text.strip())
             if match and 0 < float(match[1]) < math.inf:
                 return cls(float(match[1]), unit)
-        raise UserError(f"{what} {text!r}: must be {' or '.join(_EXAMPLE[unit] for unit in units)}")
+        raise UserError(f"{what} {text!r}: must be {', or '.join(_EXAMPLE[unit] for unit in units)}")
 
     def __str__(self) -> str:
         """As `parse` reads it, without loss."""

@@ -70,6 +70,33 @@ def test_what_is_no_amount(text):
         Amount.parse(text, "--target")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("3e6", 3e6), ("3E6", 3e6), ("2.5e+05", 2.5e5), ("300", 300.0), (".5", 0.5)]
+)
+def test_plain_numbers_where_the_unit_is_the_costs_own(text, value):
+    amount = Amount.parse(text, "--budget params", "")
+    assert amount == Amount(value, "")
+    assert amount.of(SEED_COST) == value
+
+
+@pytest.mark.parametrize("text", ["", "3ms", "0", "0.0", "-1", "e6", "3e", "1e999", "inf", "3e6L", "3 000"])
+def test_what_is_no_plain_number(text):
+    with pytest.raises(UserError, match=r"--budget params '.*': must be a share .*, as 0\.8L, or a number, as 3e6"):
+        Amount.parse(text, "--budget params", "")
+
+
+@PROPERTY
+@given(st.floats(1e-300, 1e300), st.sampled_from(["L", "ms", ""]))
+def test_amounts_are_written_without_loss(value, unit):
+    amount = Amount(value, unit)
+    assert Amount.parse(str(amount), "--target", "" if unit == "" else "ms") == amount
+
+
+def test_short_amounts_are_written_short():
+    assert [str(Amount(value, "L")) for value in (0.8, 1.0, 0.025)] == ["0.8L", "1L", "0.025L"]
+    assert [str(Amount(3e6, "")), str(Amount(3.0, "ms"))] == ["3000000", "3ms"]
+
+
 def test_twenty_steps_of_a_hundredth_take_a_fifth():
     assert ReductionSchedule.parse("0.01L").max_steps(0.2 * 311.579, 311.579) == 20  # rounding does not make it 21
     assert ReductionSchedule.parse("0.01L").max_steps(0.0, 311.579) == 0
