@@ -54,9 +54,10 @@ def _trajectory(record: AdaptRecord) -> str:
 def _steps(record: AdaptRecord) -> str:
     if not record.steps:
         return _note("No step has been accepted so far.")
+    signal = "accuracy" if record.config.judging.signal == "accuracy" else "the probability of the right class"
     note = (
-        "Each step accepts one proposal. The change as judged is against the parent that was trained as much without being "
-        "changed; accuracies are with the weights as they are kept."
+        f"Each step accepts one proposal. Judged was {signal}, in points, against the parent that was trained as much without "
+        "being changed; held-out accuracies are with the weights as they are kept."
     )
     return _note(note) + _wrapped_table(steps_table(record))
 

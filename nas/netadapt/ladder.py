@@ -56,7 +56,7 @@ def pick(folder: Path, amount: str, axis: Axis = "latency") -> Rung:
 
     Args:
         folder: of the run, finished or not.
-        amount: the budget: ``3.0ms``, or ``0.85L``, a share of the seed's.
+        amount: the budget: ``0.85L``, a share of the seed's; ``3.0ms``; ``2e8`` where the cost is no milliseconds.
         axis: of what: of the latency, or of the cost that the run reduced.
 
     Raises:
@@ -64,10 +64,8 @@ def pick(folder: Path, amount: str, axis: Axis = "latency") -> Rung:
     """
     record = AdaptRecord.read(folder)
     option = f"--{axis}"
-    given = Amount.parse(amount, option)
     unit = "ms" if axis == "latency" else record.unit
-    if given.unit == "ms" and unit != "ms":
-        raise UserError(f"{option} {amount}: {folder} reduced {unit}; give a share of the seed's, as 0.85L")
+    given = Amount.parse(amount, option, "ms" if unit == "ms" else "")
     value, all_rungs = _VALUES[axis], rungs(record)
     ladder = [(found, rung) for rung in all_rungs if (found := value(rung)) is not None]
     if not ladder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from nas.netadapt.cost import Resource, amount_text
 from nas.netadapt.schedule import within
 from nas.netadapt.step_record import CandidateRecord, StepRecord
 from search_spaces.arch import ArchSpec
@@ -13,6 +14,8 @@ from search_spaces.narrowing import groups_of
 from search_spaces.width_groups import ALL_KINDS
 
 _IN_A_BLOCK = re.compile(r"b(?P<block>\d+)\.l\d+\.(?P<role>.+)")
+_RESOURCES: dict[str, Resource] = {"ms": "latency", "MACs": "macs", "params": "params"}
+"""Unit of a cost of one resource -> the resource."""
 _PER_UNIT: dict[str, tuple[float, str]] = {
     "ms": (1.0, "points per ms"),
     "MACs": (1e6, "points per million MACs"),
@@ -53,26 +56,19 @@ def step_words(step: StepRecord) -> dict[str, str]:
     return width_words(parse_arch(step.parent))
 
 
-def amount_text(amount: float, unit: str) -> str:
+def saving_text(amount: float, unit: str) -> str:
     """A saving, three digits of it."""
     match unit:
-        case "MACs":
-            return f"{amount / 1e6:.3g} M MACs"
-        case "params":
-            return f"{amount / 1e6:.3g} M params"
+        case "MACs" | "params":
+            return f"{amount / 1e6:.3g} M {unit}"
         case "x budget":
             return f"{100 * amount:.3g} % of the budget"
     return f"{amount:.3g} {unit}"
 
 
 def cost_text(cost: float, unit: str) -> str:
-    """A cost as people read it."""
-    match unit:
-        case "MACs" | "params":
-            return f"{cost / 1e6:.2f} M {unit}"
-        case "ms":
-            return f"{cost:.3f} ms"
-    return f"{cost:.3f} {unit}"
+    """A cost as people read it; see `nas.netadapt.cost.CostModel.text`."""
+    return amount_text(_RESOURCES[unit], cost) if unit in _RESOURCES else f"{cost:.3f} {unit}"
 
 
 def slope_unit(unit: str) -> str:
@@ -112,7 +108,7 @@ def explanation(step: StepRecord, unit: str, rule: str = "slope", names: Mapping
         tied = [names.get(candidate.group) or group_words(candidate.group, candidate.kind) for candidate in others]
         parts.append(f"not told apart from {', '.join(tied)}")
     if not within(step.asked, step.reduction):
-        parts.append(f"no width saves {amount_text(step.asked, unit)}; {amount_text(step.reduction, unit)} asked for")
+        parts.append(f"no width saves {saving_text(step.asked, unit)}; {saving_text(step.reduction, unit)} asked for")
     return "; ".join(parts)
 
 
@@ -145,11 +141,11 @@ def _next_best(step: StepRecord, unit: str, rule: str, names: Mapping[str, str])
 def _merit(candidate: CandidateRecord, unit: str, rule: str, *, short: bool = False) -> str:
     """What the rule went by; `short` without the unit, where another has just said it."""
     if rule == "accuracy":
-        return f"{100 * candidate.accuracy:.2f} % right"
+        return f"scores {100 * candidate.accuracy:.2f} %"
     if _loses(candidate):
         return signed(slope_value(candidate, unit)) + ("" if short else f" {slope_unit(unit)}")
     points = signed(100 * candidate.accuracy_change)
-    return f"loses nothing ({points} points) and saves {amount_text(candidate.saving, unit)}"
+    return f"loses nothing ({points} points) and saves {saving_text(candidate.saving, unit)}"
 
 
 def _loses(candidate: CandidateRecord) -> bool:
