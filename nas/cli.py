@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import nas
-from nas.adapt_cli import adapt_command
+from nas.adapt_cli import adapt_app
 from nas.claims.cli import claims_command
 from nas.controller_bench.cli import bench_app
 from nas.devices.cli import device_app
@@ -40,11 +40,11 @@ latency_app.command("estimate")(estimate_command)
 app.add_typer(data_app, name="data")
 app.add_typer(device_app, name="device")
 app.add_typer(bench_app, name="bench")
+app.add_typer(adapt_app, name="adapt")
 app.command("proxy-check")(proxy_check_command)
 app.command("claims")(claims_command)
 app.command("train")(train_command)
 app.command("export")(export_command)
-app.command("adapt")(adapt_command)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -134,9 +134,15 @@ def search_command(
 
 @app.command("report")
 def report_command(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
-    """Write pareto.csv and report.html of a run, finished or not, and print its summary."""
+    """Write the report of a search or an adaptation, finished or not, and print its summary."""
+    from nas.netadapt.adapt_record import is_adaptation
+    from nas.netadapt.adapt_report import print_adapt_summary, write_adapt_report
     from nas.report import print_summary, write_report
 
+    if is_adaptation(run):
+        write_adapt_report(run)
+        print_adapt_summary(run, Console())
+        return
     write_report(run)
     print_summary(run, Console())
 

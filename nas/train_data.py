@@ -16,7 +16,7 @@ from nas.errors import UserError
 from nas.image_folder import ImageFolder, gibibytes
 from nas.image_set import ImageSource
 from nas.streamed_dataset import StreamedDataset, stream_image_folder
-from nas.train_config import TrainConfig, TrainRequest, read_train_config, training_resolution
+from nas.train_config import TrainConfig, TrainDataSection, TrainRequest, read_train_config, training_resolution
 
 TrainingData: TypeAlias = Dataset | StreamedDataset
 
@@ -42,7 +42,11 @@ def load_for(request: TrainRequest, source: str, console: Console) -> tuple[Trai
 
 def data_of(folder: Path, console: Console) -> TrainingData:
     """The data set of a run; UserError where the folder is no run, or the data cannot be used."""
-    section = read_train_config(folder).data
+    return opened(read_train_config(folder).data, console)
+
+
+def opened(section: TrainDataSection, console: Console) -> TrainingData:
+    """The data set that `section` names; UserError where it cannot be used."""
     return _brought_to(open_dataset(section.source), section.resolution, section.stream, console)
 
 

@@ -193,7 +193,7 @@ def compared(
     runs = []
     for judging in range(len(TRAININGS)):
         choosing = [training for training in range(len(TRAININGS)) if training != judging]
-        runs.append(adapted(accuracies, choosing, schedule, target, RULES[rule]))
+        runs.append(adapted(accuracies, choosing, schedule, target, RULES[rule].select))
     ends = [at(run.arch) for run in runs]
     found: dict[str, Any] = {
         "rule": rule,

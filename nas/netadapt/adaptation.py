@@ -11,7 +11,6 @@ from nas.netadapt.selection import Candidate, Choice, Selection, by_slope
 from search_spaces.arch import ArchSpec
 from search_spaces.width_groups import V3_KINDS, Kind
 
-
 MAX_OVERSHOOT = 0.03
 """Part of the target by which the last step may end below it, where there is a choice: what is below was given away."""
 
@@ -25,11 +24,13 @@ class Judgement:
             they gained by the treatment alone is not theirs.
         candidates: those that may be accepted, at least one, in the network's order.
         eliminated: those that fell out before, as they were last scored, the last ones to fall out first.
+        tied: groups of candidates that could not be told apart from the best one.
     """
 
     parent: float
     candidates: tuple[Candidate, ...]
     eliminated: tuple[Candidate, ...] = ()
+    tied: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, parent: float, proposals: Sequence[Proposal], accuracies: Sequence[float]) -> Judgement:

@@ -76,7 +76,32 @@ def at_random(seed: int) -> Selection:
     return select
 
 
-RULES: dict[str, Selection] = {"slope": by_slope, "accuracy": by_accuracy}
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A selection, and by what it compares.
+
+    Attributes:
+        select: accepts one.
+        weight: of a proposal's change of accuracy in that comparison.
+    """
+
+    select: Selection
+    weight: Callable[[Proposal], float]
+
+    def best(self, candidates: Sequence[Candidate], num: int) -> list[Candidate]:
+        """The `num` that would be accepted one after the other, in the network's order; all of them, if there are fewer."""
+        left = list(candidates)
+        kept: list[Candidate] = []
+        while left and len(kept) < num:
+            kept.append(self.select(left).candidate)
+            left = [candidate for candidate in left if candidate is not kept[-1]]
+        return [candidate for candidate in candidates if any(candidate is one for one in kept)]
+
+
+RULES: dict[str, Rule] = {
+    "slope": Rule(by_slope, lambda proposal: 1 / proposal.saving),
+    "accuracy": Rule(by_accuracy, lambda proposal: 1.0),  # noqa: ARG005  (accuracies are compared as they are)
+}
 """Name -> rule: MobileNetV3's and NetAdapt's."""
 
 

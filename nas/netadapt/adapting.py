@@ -1,0 +1,252 @@
+"""`nas adapt`: from a network to a ladder of narrower ones, each deployable. Puts the parts together; owns no algorithm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rich.console import Console
+
+from latency.latency import Latency
+from nas.evaluator import best_device
+from nas.netadapt.adapt_config import AdaptConfig
+from nas.netadapt.adapt_data import AdaptData, divided
+from nas.netadapt.adapt_progress import AdaptProgress
+from nas.netadapt.adapt_record import FINAL_FORMAT, SEED_FORMAT, UNIFORM_FORMAT, VERSION
+from nas.netadapt.adapt_run import FINAL, SEED_TRAINING, UNIFORM, AdaptRun, Trajectory, keep_network, kept_network
+from nas.netadapt.adaptation import Position, Rules
+from nas.netadapt.arms import Arms, Scored, nobody
+from nas.netadapt.budget import Goal
+from nas.netadapt.comparison import Compared, compare
+from nas.netadapt.descent import Seed, descend, lottery, tournaments
+from nas.netadapt.device import Device, opened_device
+from nas.netadapt.measured_cost import MeasuredCost
+from nas.netadapt.outcomes import outcomes
+from nas.netadapt.plan import plan
+from nas.netadapt.pricing import AsMeasured, AsPriced, Pricing
+from nas.netadapt.proposal import GROUPS
+from nas.netadapt.seed_network import check_skill, seed_network
+from nas.netadapt.selection import RULES
+from nas.netadapt.step_record import StepRecord
+from nas.netadapt.uniform import uniform
+from nas.netadapt.weighted_network import WeightedNetwork
+from nas.ray_cluster import ray_cluster
+from nas.train_data import TrainingData
+from search_spaces.arch import ArchSpec
+
+MAX_LANDINGS = 4
+"""Attempts at a multiplier whose network meets the target by measurement as well."""
+
+
+def carry_on(
+    run: AdaptRun,
+    dataset: TrainingData,
+    console: Console,
+    workers: int | None = None,
+    ray_address: str | None = None,
+) -> dict[str, Any]:
+    """Carry an adaptation to its end, from wherever it is.
+
+    Args:
+        run: new, or one that was interrupted.
+        dataset: what its configuration names.
+        console: shows progress.
+        workers: tasks at once; as many as there are cores if not given. Nothing depends on it but time.
+        ray_address: of a cluster to join; None starts Ray on this machine.
+
+    Returns:
+        What ``final.json`` says.
+
+    Raises:
+        UnreachableError: the target cannot be met; the steps before it stand.
+        UserError: data or device are others than before, a task failed, or the target is out of reach from the start.
+    """
+    if (final := run.read("final")) is not None:
+        return final
+    run.check_data(dataset.fingerprint)
+    config, data = run.config, divided(run.config, dataset)
+    run.write("split", data.split)
+    with opened_device(run, data.num_classes, console) as device:
+        goal = _goal(config, data.num_classes, device, device.latencies() if device else None)
+        # says at the start what the schedule or the network cannot reach
+        plan(config.network.name, config.arch, goal.model, config.reductions, goal.target, config.groups, goal.option)
+        network = seed_network(config, run.folder / SEED_TRAINING, dataset, console)
+        num_cpus = (workers or os.cpu_count() or 1) * config.threads
+        with ray_cluster(ray_address, num_cpus) as cluster:
+            console.print(f"run       {run.folder}\ndashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
+            return _Session(run, data, dataset, console, device, network).finish()
+
+
+def _goal(config: AdaptConfig, num_classes: int, device: Device | None, latencies: MeasuredCost | None) -> Goal:
+    """What is reduced, and how far; `latencies` price it, if there is a device."""
+    return Goal.of(
+        config.parsed_budgets,
+        config.arch,
+        config.latency.resolution,
+        num_classes,
+        price_ms=latencies,
+        seed_latency_ms=device.seed_latency.latency_ms if device else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A run in progress: its parts, alive."""
+
+    run: AdaptRun
+    data: AdaptData
+    dataset: TrainingData
+    console: Console
+    device: Device | None
+    network: WeightedNetwork
+
+    @property
+    def config(self) -> AdaptConfig:
+        return self.run.config
+
+    @cached_property
+    def goal(self) -> Goal:
+        """At the prices before the first step."""
+        latencies = self.device.latencies() if self.device else None
+        return _goal(self.config, self.data.num_classes, self.device, latencies)
+
+    def pricing(self, steps: Sequence[StepRecord]) -> Pricing:
+        """That knows these steps."""
+        if self.device is None:
+            return AsPriced(self.goal.model)
+        latencies = self.device.latencies(steps)
+        return AsMeasured(_goal(self.config, self.data.num_classes, self.device, latencies).model, latencies)
+
+    def finish(self) -> dict[str, Any]:
+        """The steps, the baselines, the comparison."""
+        config, seed = self.config, self._seed()
+        target = self.goal.target.of(seed.cost)
+        rules = Rules(
+            config.reductions,
+            seed.cost,
+            target,
+            selection=RULES[config.judging.selection].select,
+            kinds=GROUPS[config.groups],
+        )
+        adapted = self._descent(seed, rules, self.run.steps, "adapted")
+        networks = [Compared("seed", seed.network, seed.cost, seed.latency), adapted]
+        if config.baselines:
+            networks.append(self._uniform(seed, target, len(self.run.steps.records)))
+            networks.append(self._descent(seed, rules, self.run.random_steps, "random"))
+        compared = compare(networks, config, self.run.folder / FINAL, self.data, self.dataset, self.console)
+        final = {
+            "format": FINAL_FORMAT,
+            "version": VERSION,
+            "run": str(self.run.folder),
+            "unit": self.goal.model.unit,
+            "target": target,
+            "networks": compared,
+        }
+        self.run.write("final", final)
+        return final
+
+    def _seed(self) -> Seed:
+        """The network that the adaptation begins with; its accuracy is looked at once."""
+        latency = self.device.seed_latency if self.device else None
+        cost = self.goal.model.settled(self.network.arch, latency.latency_ms if latency else None)
+        found = self.run.read("seed")
+        if found is None:
+            holdout = self.data.images.holdout.to(best_device())
+            right = outcomes(self.network.module().to(holdout.device), holdout, "accuracy")
+            accuracy = float(right.mean())
+            check_skill(accuracy, self.data.num_classes, self.config.network.name)
+            keep_network(self.run.steps.network_folder(0), self.network, self.data.sample, self.data.metadata)
+            found = {
+                "format": SEED_FORMAT,
+                "version": VERSION,
+                "network": self.config.network.name,
+                "arch": str(self.network.arch),
+                "cost": cost,
+                "target": self.goal.target.of(cost),
+                "unit": self.goal.model.unit,
+                "latency": latency and latency.to_dict(),
+                "accuracy": accuracy,
+                "num_images": len(right),
+                "weights": self.config.weights or "trained first",
+            }
+            self.run.write("seed", found)
+        self.console.print(
+            f"seed      {self.config.network.name}: {self.goal.model.text(cost)}, right about {found['accuracy']:.1%} of "
+            f"{found['num_images']:,} held-out images",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return Seed(self.network, cost, latency)
+
+    def _descent(self, seed: Seed, rules: Rules, trajectory: Trajectory, name: str) -> Compared:
+        """Down to the target by the rules, or by lot."""
+        judging, model = self.config.judging, self.goal.model
+        with AdaptProgress(self.console, model.text, rules.target, seed.cost, name) as progress:
+            progress.resumed(trajectory.records)
+            arms = self._arms(trajectory, progress.scored)
+            rule = RULES[judging.selection]
+            make_judge = tournaments if name == "adapted" else lottery
+            network = descend(
+                seed,
+                rules,
+                trajectory,
+                self.pricing(trajectory.records),
+                arms,
+                make_judge(self.config, arms, rule),
+                judging.num_steps,
+                self.data,
+                progress.accepted,
+            )
+        last = trajectory.records[-1] if trajectory.records else None
+        return Compared(name, network, last.cost if last else seed.cost, last.latency if last else seed.latency)
+
+    def _arms(self, trajectory: Trajectory, scored: Scored = nobody) -> Arms:
+        config = self.config
+        return Arms(
+            self.data.images,
+            config.treatment,
+            config.judging.signal,
+            config.seed,
+            config.threads,
+            trajectory.scores_folder,
+            scored,
+        )
+
+    def _uniform(self, seed: Seed, target: float, num_accepted: int) -> Compared:
+        """The uniform width multiplier of the same cost, trained as much as the adapted network was."""
+        folder, found = self.run.folder / UNIFORM, self.run.read(UNIFORM)
+        if found is None:
+            multiplier, arch, cost, latency = self._landed(seed, target)
+            arms = self._arms(self.run.steps)
+            num_steps = self.config.judging.num_steps * num_accepted
+            network, right = arms.finish(seed.network, Position(seed.network.arch, seed.cost), arch, num_steps)
+            keep_network(folder, network, self.data.sample, self.data.metadata)
+            found = {
+                "format": UNIFORM_FORMAT,
+                "version": VERSION,
+                "multiplier": multiplier,
+                "arch": str(arch),
+                "cost": cost,
+                "latency": latency and latency.to_dict(),
+                "accuracy": float(right.mean()),
+                "num_images": len(right),
+            }
+            self.run.write(UNIFORM, found)
+        network = kept_network(folder, seed.network.resolution, seed.network.num_classes)
+        latency = found["latency"] and Latency.from_dict(found["latency"])
+        return Compared("uniform", network, found["cost"], latency)
+
+    def _landed(self, seed: Seed, target: float) -> tuple[float, ArchSpec, float, Latency | None]:
+        """Multiplier, network, cost, latency of the widest uniform network within the target, also as it is measured."""
+        model, limit = self.goal.model, target
+        for _ in range(MAX_LANDINGS):
+            found = uniform(seed.network.arch, model.cost, limit)
+            latency = self.device.latencies().measured(found.arch) if self.device else None
+            cost = model.settled(found.arch, latency.latency_ms if latency else None)
+            if cost <= target:
+                break
+            limit = min(model.cost(found.arch), limit) * min(target / cost, 0.995)
+        return found.multiplier, found.arch, cost, latency
