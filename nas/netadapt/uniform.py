@@ -8,11 +8,10 @@ from nas.netadapt.proposal import DIVISOR, Cost
 from nas.netadapt.schedule import within
 from search_spaces.arch import ArchSpec
 from search_spaces.edits import one_layer_blocks
-from search_spaces.graph import Graph
 from search_spaces.lower import lower
 from search_spaces.narrowing import StructureError, narrowed
 from search_spaces.values import make_divisible
-from search_spaces.width_groups import ALL_KINDS, Channels, WidthGroup, width_groups
+from search_spaces.width_groups import ALL_KINDS, WidthGroup, width_groups
 
 GRID = 100
 """Multipliers are hundredths: 1.00, 0.99, ... 0.01."""
@@ -51,11 +50,11 @@ def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
     Raises:
         ValueError: no multiplier comes down to `target`.
     """
-    lowest = None
+    lowest, widths = None, _Widths.of(one_layer_blocks(seed))
     for hundredths in range(GRID, 0, -1):
         multiplier = hundredths / GRID
         try:
-            arch = multiplied(seed, multiplier)
+            arch = widths.times(multiplier)
         except StructureError:
             continue
         found = Uniform(multiplier, arch, cost(arch))
@@ -81,23 +80,45 @@ def multiplied(seed: ArchSpec, multiplier: float) -> ArchSpec:
     Raises:
         StructureError: the network would have other operations all the same.
     """
-    seed = one_layer_blocks(seed)
-    graph = lower(seed, _ROOMY, 1)
-    channels = width_groups(graph)
-    own = {group.name: group.width for group in channels.groups if group.kind in ALL_KINDS}
-    widths = {name: min(width, make_divisible(multiplier * width, DIVISOR)) for name, width in own.items()}
-    for name, given in _expansions(graph, channels).items():
-        if widths[name] == (num_given := sum(widths.get(group.name, group.width) for group in given)):
-            widths[name] = min(own[name], num_given + DIVISOR)
-    return narrowed(seed, channels.groups, widths)
+    return _Widths.of(one_layer_blocks(seed)).times(multiplier)
 
 
-def _expansions(graph: Graph, channels: Channels) -> dict[str, list[WidthGroup]]:
-    """Expansion of an inverted residual -> the groups of what it expands."""
-    inputs = {op.name: op.inputs for op in graph.ops}
-    found: dict[str, list[WidthGroup]] = {}
-    for expansion in channels.of_kinds(frozenset({"expansion"})):
-        if expansion.name.endswith(".expand"):
-            given = set(channels.of[inputs[expansion.name][0]].tolist())
-            found[expansion.name] = [group for group in channels.groups if given.issuperset(group.channels)]
-    return found
+@dataclass(frozen=True, slots=True)
+class _Widths:
+    """The widths of a network.
+
+    Attributes:
+        arch: the network, a layer a block.
+        groups: all of its widths.
+        expansions: expansion of an inverted residual -> the groups of what it expands.
+    """
+
+    arch: ArchSpec
+    groups: tuple[WidthGroup, ...]
+    expansions: dict[str, list[WidthGroup]]
+
+    @classmethod
+    def of(cls, arch: ArchSpec) -> _Widths:
+        graph = lower(arch, _ROOMY, 1)
+        channels = width_groups(graph)
+        inputs = {op.name: op.inputs for op in graph.ops}
+        expansions: dict[str, list[WidthGroup]] = {}
+        for group in channels.of_kinds(frozenset({"expansion"})):
+            if group.name.endswith(".expand"):
+                given = set(channels.of[inputs[group.name][0]].tolist())
+                expansions[group.name] = [other for other in channels.groups if given.issuperset(other.channels)]
+        return cls(arch, channels.groups, expansions)
+
+    def times(self, multiplier: float) -> ArchSpec:
+        """See `multiplied`."""
+        own = {group.name: group.width for group in self.groups}
+        widths = {
+            group.name: min(group.width, make_divisible(multiplier * group.width, DIVISOR))
+            for group in self.groups
+            if group.kind in ALL_KINDS
+        }
+        for name, given in self.expansions.items():
+            num_given = sum(widths.get(group.name, group.width) for group in given)
+            if widths[name] == num_given:
+                widths[name] = min(own[name], num_given + DIVISOR)
+        return narrowed(self.arch, self.groups, widths)

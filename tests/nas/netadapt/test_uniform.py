@@ -97,12 +97,14 @@ def test_an_expansion_steps_aside_rather_than_vanish():
 
 
 def test_multipliers_without_a_network_are_left_out():
-    """ResNet-50's first projection, whose widths would be equal at 0.03 and below."""
-    seed = get("resnet50")
+    """ResNet's first projection: its widths would be equal at 0.03 and below, as 8 is the narrowest."""
+    seed = parse_arch("stem_k7_s22_o64 r1_k3_s11_bv64_i64_o256 head_noconv_d0")
     with pytest.raises(StructureError, match="no longer projection"):
         multiplied(seed, 0.03)
-    with pytest.raises(ValueError, match=r"comes down to 0\.5: the lowest cost is 1, at 1"):
-        uniform(seed, lambda arch: 1.0, 0.5)
+    tried = []
+    with pytest.raises(ValueError, match=r"comes down to 2: the lowest cost is 3, at 0\.04$"):
+        uniform(seed, lambda arch: tried.append(arch) or 100 - len(tried), 2)
+    assert tried == [multiplied(seed, hundredths / 100) for hundredths in range(100, 3, -1)]
 
 
 def test_a_staircase_with_a_cheap_wide_tread():
