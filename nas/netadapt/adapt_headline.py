@@ -53,7 +53,7 @@ def _comparison(record: AdaptRecord) -> str:
         one, other = record.steps[-1], record.uniform
         difference = images_difference(one.accuracy, one.num_images, other.accuracy, other.num_images)
         rival = f"the uniform width multiplier {other.multiplier:g} at {cost_text(other.cost, record.unit)}"
-        return f"on the held-out images that chose it, it is {_verdict(difference, rival, 'over images')}"
+        return f"on held-out images, which chose its steps and flatter it, it is {_verdict(difference, rival, 'over images')}"
     return f"its held-out accuracy is {_held_out(record)}; no uniform width multiplier was compared"
 
 

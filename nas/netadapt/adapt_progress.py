@@ -51,6 +51,7 @@ class AdaptProgress:
         self._seed_cost = seed_cost
         self._name = name
         self._steps: list[StepRecord] = []
+        self._narrowed = "no step accepted yet"
         self._scoring = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -76,6 +77,8 @@ class AdaptProgress:
     def resumed(self, steps: Sequence[StepRecord]) -> None:
         """Steps that an earlier process accepted."""
         self._steps = list(steps)
+        if steps:
+            self._narrowed = _narrowed(steps[-1])
         self._advance()
         if steps and not self._live:
             self._print(f"{self._name}: goes on after step {steps[-1].step}; {self._standing()}")
@@ -88,11 +91,11 @@ class AdaptProgress:
     def accepted(self, step: StepRecord) -> None:
         """A step is over."""
         self._steps.append(step)
-        self._scoring = ""
+        self._narrowed, self._scoring = _narrowed(step), ""
         self._advance()
         if not self._live:
             left = f"; {self._left()}" if self._left() else ""
-            self._print(f"{self._name} {step.step}: {_narrowed(step)}: {self._standing()}{left}")
+            self._print(f"{self._name} {step.step}: {self._narrowed}: {self._standing()}{left}")
 
     @property
     def _next(self) -> int:
@@ -124,7 +127,7 @@ class AdaptProgress:
         table = Table.grid(padding=(0, 1))
         table.add_row(self._bar)
         table.add_row(Text(f"at       {self._standing()}"))
-        table.add_row(Text(f"last     {_narrowed(self._steps[-1]) if self._steps else 'no step accepted yet'}"))
+        table.add_row(Text(f"last     {self._narrowed}"))
         table.add_row(Text(f"scoring  {self._scoring}"))
         return table
 

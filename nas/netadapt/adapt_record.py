@@ -195,7 +195,6 @@ class AdaptRecord:
             raise UserError(
                 f"{folder}: stopped before its seed was measured (no seed.json); go on with: nas adapt --resume {folder}"
             )
-        final = _read(folder / "final.json", FINAL_FORMAT, lambda document: document["networks"])
         return cls(
             folder=folder,
             config=config,
@@ -203,7 +202,7 @@ class AdaptRecord:
             steps=read_steps(folder / "steps.jsonl"),
             random=read_steps(folder / "random" / "steps.jsonl"),
             uniform=_read(folder / "uniform.json", UNIFORM_FORMAT, UniformRecord.from_dict),
-            finals=tuple(_parsed(folder / "final.json", network, FinalNetwork.from_dict) for network in final or ()),
+            finals=_read(folder / "final.json", FINAL_FORMAT, _final_networks) or (),
         )
 
     @property
@@ -275,6 +274,10 @@ def read_steps(path: Path) -> tuple[StepRecord, ...]:
         return ()
     records = read_json_lines(path, STEPS_FORMAT, STEPS_VERSION)
     return tuple(_parsed(path, record, StepRecord.from_dict) for record in records)
+
+
+def _final_networks(document: Mapping[str, Any]) -> tuple[FinalNetwork, ...]:
+    return tuple(map(FinalNetwork.from_dict, document["networks"]))
 
 
 def _read(path: Path, format_name: str, parse: Callable[[dict[str, Any]], T]) -> T | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from nas.accuracy import wilson_interval
 from nas.netadapt.adapt_record import AdaptRecord, FinalNetwork, trusted
@@ -135,7 +136,8 @@ def widths_table(record: AdaptRecord) -> TextTable:
     """Every width of the seed, of where the adaptation stands, and of the uniform multiplier."""
     words = width_words(one_layer_blocks(parse_arch(record.seed.arch)))
     seed, now = widths_of(record.seed.arch), widths_of(record.arch)
-    columns = [seed, now, {name: percent(now[name] / width, 0) for name, width in seed.items()}]
+    kept = {name: percent(now[name] / width, 0) for name, width in seed.items()}
+    columns: list[Mapping[str, object]] = [seed, now, kept]
     headings = ["width", "seed", "adapted" if record.reached else "so far", KEPT]
     if record.uniform:
         headings.append(f"uniform {record.uniform.multiplier:g}")

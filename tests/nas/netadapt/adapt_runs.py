@@ -29,7 +29,7 @@ UNIFORM = (
     "stem_k3_s22_o16 r1_k3_s11_e1_i16_o16_noskip r1_k3_s22_e3_i16_o16 r1_k3_s11_e4_i16_o16 "
     "r1_k5_s22_e3_i16_o32 r1_k5_s11_e3_i32_o32 head_o56"
 )
-RESOLUTION, NUM_CLASSES, NUM_IMAGES, NUM_TEST = 32, 10, 500, 1000
+RESOLUTION, NUM_CLASSES, NUM_IMAGES, NUM_TEST = 32, 10, 1000, 1000
 SEED_MS, TARGET_MS, SEED_ACCURACY = 4.0, 3.2, 0.8
 NASTY = "<script>alert('net')</script> & more"
 
