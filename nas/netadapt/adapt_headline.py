@@ -90,10 +90,10 @@ def warnings(record: AdaptRecord) -> list[str]:
             f"Latencies of {_named(untrusted)} are less sure than was asked for, for the machine was disturbed; "
             "repeat them on a quiet machine before you rely on them."
         )
-    unsure = [str(s.step) for s in record.steps if s.tied]
-    if unsure:
+    if num_unsure := sum(bool(step.tied) for step in record.steps):
         found.append(
-            f"In {_named(unsure)} other proposals were not told apart from the accepted one; which one it was is luck."
+            f"In {num_unsure} of {_steps(len(record.steps))} the accepted proposal was not told apart from others; "
+            "more held-out images would tell more of them apart."
         )
     return found
 

@@ -79,4 +79,4 @@ def test_warnings(record):
     steps = (replace(one, latency=disturbed), replace(two, change=disturbed), replace(three, tied=("b5.l1.expand",)))
     first, second = warnings(replace(record, steps=steps))
     assert first.startswith("Latencies of steps 1, 2 are less sure")
-    assert second.startswith("In step 3 other proposals were not told apart")
+    assert second.startswith("In 1 of 3 steps the accepted proposal was not told apart")
