@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from nas.netadapt.adapt_record import AdaptRecord, trusted
+from nas.netadapt.adapt_record import AdaptRecord
 from nas.netadapt.adapt_tables import accuracy_text, points_text
+from nas.netadapt.final_network import trusted
 from nas.netadapt.network_difference import Difference, images_difference, trained_difference
 from nas.netadapt.words import cost_text
 from nas.report_headline import arch_blocks

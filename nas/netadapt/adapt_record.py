@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from latency.latency import Latency
 from nas.errors import UserError
 from nas.jsonl import read_json_lines
 from nas.netadapt.adapt_config import FORMAT as CONFIG_FORMAT
 from nas.netadapt.adapt_config import AdaptConfig, read_adapt_config
+from nas.netadapt.final_network import FinalNetwork, NetworkName, latency_in, trusted
 from nas.netadapt.schedule import within
 from nas.netadapt.step_record import FORMAT as STEPS_FORMAT
 from nas.netadapt.step_record import VERSION as STEPS_VERSION
@@ -24,19 +25,8 @@ SEED_FORMAT, UNIFORM_FORMAT, FINAL_FORMAT = "nas-adapt-seed", "nas-adapt-uniform
 VERSION = 1
 """Of all three."""
 UNITS = ("ms", "MACs", "params", "x budget")
-NetworkName = Literal["seed", "adapted", "uniform", "random"]
 
 T = TypeVar("T")
-
-
-def trusted(latency: Latency | None) -> Latency | None:
-    """A latency that has a value; None for one that was not measured or could not be."""
-    return latency if latency and latency.status != "failed" else None
-
-
-def _latency(document: Mapping[str, Any]) -> Latency | None:
-    found = document["latency"]
-    return None if found is None else Latency.from_dict(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +65,7 @@ class SeedRecord:
         if document["unit"] not in UNITS:
             raise ValueError(f"unit {document['unit']!r}; this program knows {', '.join(UNITS)}")
         names = ("network", "arch", "cost", "target", "unit", "accuracy", "num_images", "weights")
-        return cls(latency=_latency(document), **{name: document[name] for name in names})
+        return cls(latency=latency_in(document), **{name: document[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,64 +88,7 @@ class UniformRecord:
     def from_dict(cls, document: Mapping[str, Any]) -> UniformRecord:
         """From ``uniform.json``; raises as `SeedRecord.from_dict`."""
         names = ("multiplier", "arch", "cost", "accuracy", "num_images")
-        return cls(latency=_latency(document), **{name: document[name] for name in names})
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """A training from scratch.
-
-    Attributes:
-        seed: of the training; equal seeds of two networks make a pair.
-        num_correct: test images classified right.
-    """
-
-    seed: int
-    num_correct: int
-
-
-@dataclass(frozen=True, slots=True)
-class FinalNetwork:
-    """A network of the final comparison.
-
-    Attributes:
-        name: ``seed``, ``adapted``, ``uniform`` or ``random``.
-        arch: its string.
-        cost: in the unit of the run.
-        latency: measured beside the others; None where nothing is measured.
-        macs: multiply-adds.
-        params: trained parameters.
-        num_test: images of the test split.
-        fine_tuned_correct: of these, classified right with the weights that the adaptation left; None where it left none.
-        trained: trainings from scratch by one recipe; may be empty.
-    """
-
-    name: NetworkName
-    arch: str
-    cost: float
-    latency: Latency | None
-    macs: int
-    params: int
-    num_test: int
-    fine_tuned_correct: int | None
-    trained: tuple[Training, ...]
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> FinalNetwork:
-        """From an entry of ``final.json``; raises as `SeedRecord.from_dict`."""
-        names = ("name", "arch", "cost", "macs", "params", "num_test", "fine_tuned_correct")
-        trained = tuple(Training(**training) for training in document["trained"])
-        return cls(latency=_latency(document), trained=trained, **{name: document[name] for name in names})
-
-    @property
-    def accuracies(self) -> dict[int, float]:
-        """Seed -> test accuracy trained from scratch, in [0, 1]."""
-        return {training.seed: training.num_correct / self.num_test for training in self.trained}
-
-    @property
-    def mean_correct(self) -> float | None:
-        """Test images right on average over the trainings from scratch; None without one."""
-        return sum(one.num_correct for one in self.trained) / len(self.trained) if self.trained else None
+        return cls(latency=latency_in(document), **{name: document[name] for name in names})
 
 
 @dataclass(frozen=True)

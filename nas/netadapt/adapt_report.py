@@ -11,8 +11,9 @@ from rich.text import Text
 from latency.latency import Latency
 from nas.netadapt.adapt_headline import outcome, warnings
 from nas.netadapt.adapt_page import page
-from nas.netadapt.adapt_record import AdaptRecord, trusted
+from nas.netadapt.adapt_record import AdaptRecord
 from nas.netadapt.adapt_tables import differences_table, final_table, prediction_sentence
+from nas.netadapt.final_network import trusted
 from nas.netadapt.step_record import StepRecord
 from nas.report import _rich, _write
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from nas.accuracy import wilson_interval
-from nas.netadapt.adapt_record import AdaptRecord, FinalNetwork, trusted
+from nas.netadapt.adapt_record import AdaptRecord
+from nas.netadapt.final_network import FinalNetwork, trusted
 from nas.netadapt.network_difference import Difference, trained_difference
 from nas.netadapt.step_record import StepRecord
 from nas.netadapt.trajectory_figure import NETWORKS

@@ -10,7 +10,8 @@ from typing import Literal
 
 from nas.errors import UserError
 from nas.export import ARCH, MODEL, WEIGHTS
-from nas.netadapt.adapt_record import AdaptRecord, trusted
+from nas.netadapt.adapt_record import AdaptRecord
+from nas.netadapt.final_network import trusted
 from nas.netadapt.schedule import Amount, within
 from nas.netadapt.words import cost_text
 

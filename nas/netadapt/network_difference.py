@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from nas.accuracy import wilson_interval
-from nas.netadapt.adapt_record import FinalNetwork
+from nas.netadapt.final_network import FinalNetwork
 
 Over = Literal["seeds", "images"]
 

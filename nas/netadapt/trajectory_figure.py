@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from nas.accuracy import wilson_interval
-from nas.netadapt.adapt_record import AdaptRecord, FinalNetwork, NetworkName, trusted
+from nas.netadapt.adapt_record import AdaptRecord
+from nas.netadapt.final_network import FinalNetwork, NetworkName, trusted
 from nas.netadapt.step_record import StepRecord
 from nas.netadapt.words import cost_text, explanation
 from nas.report_figures import (

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from nas.netadapt.adapt_headline import outcome, warnings
-from nas.netadapt.adapt_record import AdaptRecord, Training
+from nas.netadapt.adapt_record import AdaptRecord
+from nas.netadapt.final_network import Training
 from tests.nas.netadapt.adapt_runs import made_steps, make_run
 
 WAY = "tiny came down from 4.000 ms to 3.18 ms (3.15 to 3.21), by 20.5 %, in 3 steps; "

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import UserError
-from nas.netadapt.adapt_record import AdaptRecord, Training, is_adaptation
+from nas.netadapt.adapt_record import AdaptRecord, is_adaptation
+from nas.netadapt.final_network import Training
 from tests.nas.netadapt.adapt_runs import NUM_TEST, SEED, SEED_MS, TARGET_MS, latency_of, made_steps, make_run
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nas.netadapt.adapt_record import FinalNetwork, Training
+from nas.netadapt.final_network import FinalNetwork, Training
 from nas.netadapt.network_difference import images_difference, trained_difference
 
 
