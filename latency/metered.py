@@ -87,11 +87,21 @@ class MeteredLatency:
             self._reference, _ = calibrate(self.meter, self.model(self._yardstick))
         return self._reference
 
-    def against(self, reference: bytes) -> MeteredLatency:
-        """The same device with another model for its reference, calibrated now: some seconds."""
-        frozen, _ = calibrate(self.meter, reference)
-        yardstick, num_classes = self._yardstick, self._num_classes
-        return MeteredLatency(self.meter, yardstick, num_classes=num_classes, grade=self._grade, frozen=frozen)
+    def against(self, reference: bytes, reference_ms: float | None = None) -> MeteredLatency:
+        """The same device with another model for its reference, of a known time or calibrated now: some seconds."""
+        frozen = (
+            calibrate(self.meter, reference)[0]
+            if reference_ms is None
+            else Reference(reference, reference_ms, self.reference.spread)
+        )
+        return MeteredLatency(
+            self.meter,
+            self._yardstick,
+            num_classes=self._num_classes,
+            grade=self._grade,
+            images=self._images,
+            frozen=frozen,
+        )
 
     def latency(self, arch: ArchSpec) -> Latency:
         """Measured latency of `arch`; status ``failed`` rather than an exception when it cannot be run."""

@@ -119,13 +119,15 @@ class SyntheticMeter:
         self.noise, self.pause_s = noise, pause_s
         self.rng = np.random.default_rng(seed)
         self.num_measured = 0
+        self.slowdown = 1.0  # of the machine: whatever runs
 
     def measure(self, candidate, reference, settings=None, *, seed=0, fresh_process=False) -> Measurement:
         time.sleep(self.pause_s)
         self.num_measured += 1
         goal = (settings or MeterSettings()).goal if settings else Goal()
         factor = math.exp(self.noise * self.rng.standard_normal())
-        candidate_ns, reference_ns = 1000 * true_us(candidate) * factor, 1000 * true_us(reference)
+        unit_ns = 1000 * self.slowdown
+        candidate_ns, reference_ns = unit_ns * true_us(candidate) * factor, unit_ns * true_us(reference)
         pair = Pair(Block(candidate_ns, candidate_ns, 5), Block(reference_ns, reference_ns, 5))
         return Measurement.from_sessions(
             [(pair, pair)] * 8,

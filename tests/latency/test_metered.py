@@ -197,6 +197,30 @@ class TestReference:
         assert meter.calls == []
 
 
+class TestAgainstAnotherModel:
+    def test_of_a_known_time(self) -> None:
+        meter = FakeMeter()
+        source = metered(meter, frozen=frozen(Spread(session_sd=0.01)))
+        other = source.against(source.model(CANDIDATE), 3.0)
+        assert meter.calls == []
+        assert other.reference == Reference(source.model(CANDIDATE), 3.0, Spread(session_sd=0.01))
+        assert other.latency(YARDSTICK).latency_ms == pytest.approx(4.5)  # 3 / 2 of the 3 ms
+        assert (meter.calls[0].candidate, meter.calls[0].reference) == (source.model(YARDSTICK), other.reference.model)
+
+    def test_calibrated_where_its_time_is_unknown(self) -> None:
+        meter = FakeMeter()
+        source = metered(meter)
+        assert source.against(source.model(CANDIDATE)).reference.reference_ms == pytest.approx(2.0)
+        assert len(meter.calls) == 3
+
+    def test_images_calibrate_there_too(self) -> None:
+        images = [np.full((1, 3, 32, 32), value, np.float32) for value in (-9.0, 9.0)]
+        meter = FakeMeter(replace(SMALL, dtype="int8"))
+        source = metered(meter, images=images)
+        other = source.against(source.model(CANDIDATE), 3.0)
+        assert other.model(YARDSTICK) == source.model(YARDSTICK) != metered(meter).model(YARDSTICK)
+
+
 def test_closes_the_meter() -> None:
     meter = FakeMeter()
     with pytest.raises(KeyError), metered(meter):
