@@ -25,9 +25,9 @@ _PAUSE_S = 10.0  # between tries: a bad moment passes
 _HALF_WIDTH_95 = 1.96
 
 # Relative standard deviations of what a step saves over what the table says: of all steps in common, before any is measured,
-# and of each step by itself.
-_COMMON_SD = 0.3
-_STEP_SD = 0.3
+# and of each step by itself. Steps differ by more than tables do: with less for a step, the first steps' errors are learnt.
+_COMMON_SD = 0.2
+_STEP_SD = 0.5
 _LEAST_SD = 1e-5  # of a measurement, relative: what is exact shall not weigh infinitely
 _LEAST_SCALE = 0.25  # noise alone must not make narrower networks dearer
 

@@ -250,8 +250,8 @@ def test_line_of_the_seed_alone_shifts():
 def test_scale_lies_between_the_table_and_what_was_saved(scale, savings):
     prices = [10 - sum(savings[:number]) for number in range(len(savings) + 1)]
     line = line_through([4 + scale * price for price in prices], prices)
-    # the table counts like one step, for both are known to 0.3
-    assert line.scale == pytest.approx((1 + len(savings) * scale) / (1 + len(savings)), rel=1e-3)
+    # a table is known to 0.2, so that it weighs 25; a step to 0.5, so that it weighs 4
+    assert line.scale == pytest.approx((25 + 4 * len(savings) * scale) / (25 + 4 * len(savings)), rel=1e-3)
 
 
 def test_sum_of_savings_comes_out_right():
@@ -260,13 +260,13 @@ def test_sum_of_savings_comes_out_right():
     prices = [10 - sum(savings[:number]) for number in range(41)]
     true = [0.8 * saving * (1.5 if number % 2 else 0.5) for number, saving in enumerate(savings)]
     line = line_through([10 - sum(true[:number]) for number in range(41)], prices)
-    assert line.scale * sum(savings) == pytest.approx(sum(true), rel=0.01)
+    assert line.scale * sum(savings) == pytest.approx(sum(true), rel=0.05)
 
 
 def test_noisy_changes_say_little():
     prices, latencies = [10.0, 9.9], [10.0, 9.95]
     sure, unsure = line_through(latencies, prices), line_through(latencies, prices, half_width=0.05)
-    assert sure.scale == pytest.approx(0.75, rel=1e-3)
+    assert sure.scale == pytest.approx((25 + 4 * 0.5) / 29, rel=1e-3)
     assert 0.99 < unsure.scale < 1
 
 
