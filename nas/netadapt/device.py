@@ -12,6 +12,7 @@ from rich.console import Console
 from latency.cores import measuring_core
 from latency.device_info import DeviceInfo
 from latency.latency import Latency
+from latency.meter import GRADES, Grade
 from latency.meter_process import MeasuringError, MeterProcess
 from latency.metered import Meter, MeteredLatency
 from latency.table import LatencyTable
@@ -28,6 +29,12 @@ from search_spaces.arch_string import parse_arch
 FORMAT = "nas-adapt-device"
 VERSION = 1
 RECORD = "device"
+
+SEED_GRADE = GRADES["final"]
+"""Of L, to which all budgets refer."""
+
+STEP_GRADE = Grade(GRADES["search"].settings, num_processes=3)
+"""Of each step: some 5 s against the reference, and as long beside its parent."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Device:
             assert step.latency is not None
             assert step.change is not None
             measured.append(Measured(parse_arch(step.arch), step.latency, step.change))
-        return MeasuredCost(self.table, self.metered, measured)
+        return MeasuredCost(self.table, self.metered, measured, grade=STEP_GRADE)
 
 
 @contextlib.contextmanager
@@ -107,7 +114,7 @@ def _seed_latency(
     found = run.read(RECORD)
     if found is None:
         with console.status(f"measuring {run.config.network.name} ..."):
-            latency = MeasuredCost(table, source).seed(run.config.arch)
+            latency = MeasuredCost(table, source, grade=SEED_GRADE).seed(run.config.arch)
         found = {
             "format": FORMAT,
             "version": VERSION,
