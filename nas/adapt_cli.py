@@ -157,7 +157,7 @@ def adapt_command(
         dataset = opened(read_adapt_config(resume).training.data, console)
         _carry_on(resume, dataset, console, as_json, workers, ray_address)
         return
-    from nas.netadapt.adapt_request import AdaptRequest, asked_budgets, begin
+    from nas.netadapt.adapt_request import DEFAULT_TARGET, AdaptRequest, asked_budgets, begin
     from nas.netadapt.origin import origin
 
     judging = {
@@ -186,7 +186,8 @@ def adapt_command(
         seed=seed,
     )
     if plan:
-        _plan(request, num_classes, as_json)
+        option = None if budget else f"--target {target or DEFAULT_TARGET}"
+        _plan(request, num_classes, option, as_json, needs_table=cost is CostName.TABLE)
         return
     if num_classes is not None:
         raise UserError(f"--num-classes {num_classes}: the data say how many classes there are; leave it out")
@@ -242,8 +243,18 @@ def _carry_on(
     print_adapt_summary(folder, console)
 
 
-def _plan(request: AdaptRequest, num_classes: int | None, as_json: bool) -> None:
-    """Say what would be done. Without a table it counts multiply-adds: measuring takes more than a plan's seconds."""
+def _plan(
+    request: AdaptRequest, num_classes: int | None, option: str | None, as_json: bool, *, needs_table: bool
+) -> None:
+    """Say what would be done. Without a table it counts multiply-adds: to make one takes more than a plan's seconds.
+
+    Args:
+        request: what is asked for.
+        num_classes: outputs of the classifier.
+        option: that says where to stop; None where that are budgets.
+        as_json: print JSON.
+        needs_table: multiply-adds will not do.
+    """
     from nas.netadapt.adapt_request import deployment_section, table_of
     from nas.netadapt.budget import Goal
     from nas.netadapt.cost import table_cost
@@ -253,7 +264,11 @@ def _plan(request: AdaptRequest, num_classes: int | None, as_json: bool) -> None
     section = deployment_section(request, num_classes)
     prices = table_of(section)
     budgets = request.budgets
-    if prices is None and [budget.resource for budget in budgets] == ["latency"] and budgets[0].amount.unit == "L":
+    if prices is None and needs_table:
+        raise UserError(
+            "--cost table: which? give --table FILE; build one with: nas latency table build --arch ARCH --out FILE"
+        )
+    if prices is None and option is not None and budgets[0].resource == "latency":
         budgets = (replace(budgets[0], resource="macs"),)
     network = request.origin.network
     goal = Goal.of(
@@ -264,7 +279,7 @@ def _plan(request: AdaptRequest, num_classes: int | None, as_json: bool) -> None
         price_ms=table_cost(prices).cost if prices else None,
     )
     steps = ReductionSchedule.parse(request.schedule)
-    found = planned(network.name, network.arch, goal.model, steps, goal.target, request.groups, goal.option)
+    found = planned(network.name, network.arch, goal.model, steps, goal.target, request.groups, option or goal.option)
     if as_json:
         print_json(found.to_dict())
         return

@@ -40,8 +40,8 @@ def write_report(folder: Path) -> None:
         UserError: not a run folder, or one stopped before its first trial.
     """
     record = RunRecord.read(folder)
-    _write(folder / "pareto.csv", fronts_frame(record).to_csv(index=False))
-    _write(folder / "report.html", page(record))
+    write_text(folder / "pareto.csv", fronts_frame(record).to_csv(index=False))
+    write_text(folder / "report.html", page(record))
 
 
 def fronts_frame(record: RunRecord) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def _row(device: str, trial: Trial) -> tuple[object, ...]:
     return (device, trial.number, *figures, str(trial.arch), trial.arch.key)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     temporary = path.with_suffix(path.suffix + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
@@ -72,7 +72,7 @@ def print_summary(folder: Path, console: Console) -> None:
     record = RunRecord.read(folder)
     _print_fronts(record, console)
     if record.finalists:
-        console.print(_rich(final_table(record), "Final comparison (with 95 % intervals)"))
+        console.print(rich_table(final_table(record), "Final comparison (with 95 % intervals)"))
     for name, calibration in record.calibration.devices.items():
         console.print(Text(f"{name}: {device_text(record, calibration)}"))
     console.print(Text(f"latencies: {record.sources}"))
@@ -93,13 +93,13 @@ def _print_fronts(record: RunRecord, console: Console) -> None:
     if not record.front:
         console.print("no trial has succeeded", style="yellow")
     elif not record.by_device:
-        console.print(_rich(front_table(record), "Pareto front (with 95 % intervals)"))
+        console.print(rich_table(front_table(record), "Pareto front (with 95 % intervals)"))
     for name, seen in record.by_device.items():
         if seen.front:
-            console.print(_rich(front_table(seen), f"Pareto front on {name} (with 95 % intervals)"))
+            console.print(rich_table(front_table(seen), f"Pareto front on {name} (with 95 % intervals)"))
 
 
-def _rich(table: TextTable, title: str) -> Table:
+def rich_table(table: TextTable, title: str) -> Table:
     first, *others = table.headings
     rich = Table(first, title=title, title_justify="left")
     for heading in others:

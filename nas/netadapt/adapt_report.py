@@ -12,10 +12,10 @@ from latency.latency import Latency
 from nas.netadapt.adapt_headline import outcome, warnings
 from nas.netadapt.adapt_page import page
 from nas.netadapt.adapt_record import AdaptRecord
-from nas.netadapt.adapt_tables import differences_table, final_table, prediction_sentence
+from nas.netadapt.adapt_tables import differences_table, prediction_sentence, summary_table
 from nas.netadapt.final_network import trusted
 from nas.netadapt.step_record import StepRecord
-from nas.report import _rich, _write
+from nas.report import rich_table, write_text
 
 COLUMNS = (
     "trajectory",
@@ -55,8 +55,8 @@ def write_adapt_report(folder: Path) -> None:
         UserError: as `AdaptRecord.read`.
     """
     record = AdaptRecord.read(folder)
-    _write(folder / "trajectory.csv", trajectory_frame(record).to_csv(index=False))
-    _write(folder / "report.html", page(record))
+    write_text(folder / "trajectory.csv", trajectory_frame(record).to_csv(index=False))
+    write_text(folder / "report.html", page(record))
 
 
 def trajectory_frame(record: AdaptRecord) -> pd.DataFrame:
@@ -106,9 +106,9 @@ def print_adapt_summary(folder: Path, console: Console) -> None:
     record = AdaptRecord.read(folder)
     console.print(Text(outcome(record)))
     if record.finals:
-        console.print(_rich(final_table(record), "Final comparison (with 95 % intervals)"))
+        console.print(rich_table(summary_table(record), "Test accuracy (95 % intervals)"))
     if (verdicts := differences_table(record)).rows:
-        console.print(_rich(verdicts, "Is it better?"))
+        console.print(rich_table(verdicts, "Is the adapted network better? Points of accuracy, trained from scratch"))
     if sentence := prediction_sentence(record):
         console.print(Text(sentence))
     for warning in warnings(record):

@@ -89,6 +89,25 @@ def final_table(record: AdaptRecord) -> TextTable:
     return TextTable((*headings, "MACs", "params"), tuple(_final_row(record, network) for network in record.finals))
 
 
+def summary_table(record: AdaptRecord) -> TextTable:
+    """The final comparison for a terminal: half-widths instead of intervals, one cost."""
+    rows = []
+    for network in record.finals:
+        cost = network.latency.latency_ms if network.latency and record.unit == "ms" else network.cost
+        accuracies = (network.mean_correct, network.fine_tuned_correct)
+        texts = [_half_width_text(correct, network.num_test) for correct in accuracies]
+        rows.append((NETWORKS[network.name][0], cost_text(cost, record.unit), millions(network.params), *texts))
+    return TextTable(("network", "cost", "params", "from scratch", "fine-tuned"), tuple(rows))
+
+
+def _half_width_text(num_correct: float | None, num_test: int) -> str:
+    """``81.4 ± 4.0 %``: over test images."""
+    if num_correct is None:
+        return _NONE
+    low, high = wilson_interval(round(num_correct), num_test)
+    return f"{100 * num_correct / num_test:.1f} ± {50 * (high - low):.1f} %"
+
+
 def _final_row(record: AdaptRecord, network: FinalNetwork) -> tuple[str, ...]:
     correct, scratch = network.mean_correct, _NONE
     if correct is not None:
@@ -119,11 +138,11 @@ def differences_table(record: AdaptRecord) -> TextTable:
             NETWORKS[network.name][0],
             found.verdict,
             points_text(found.mean, found.interval),
-            f"{found.number} pairs of seeds" if found.over == "seeds" else "test images, one seed",
+            f"{found.number} seeds" if found.over == "seeds" else "images",
         )
         for network, found in differences(record)
     ]
-    return TextTable(("against", "it is", "trained from scratch", "interval over"), tuple(rows))
+    return TextTable(("against", "it is", "difference", "interval over"), tuple(rows))
 
 
 def widths_of(arch: str) -> dict[str, int]:

@@ -122,7 +122,6 @@ def test_an_operation_without_a_price_is_named(run, table):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nas: nas adapt only plans so far: give --plan"),
         (["--plan", "--schedule", "fast"], "nas: --schedule 'fast': must be"),
         (["--plan", "--schedule", "0.5ms"], "nas: --schedule 0.5ms: multiply-adds are no milliseconds"),
         (["--plan", "--target", "3.0ms"], "nas: --target 3ms: multiply-adds are no milliseconds"),
