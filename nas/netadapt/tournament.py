@@ -36,14 +36,14 @@ FINALISTS = 3
 
 
 def halving(num_steps: int) -> tuple[Round, ...]:
-    """Rounds without training, with a ninth, with a third of `num_steps`, on a quarter, half, all of the images.
+    """Rounds without training, with a sixteenth, with an eighth of `num_steps`, on a quarter, half, all of the images.
 
-    Successive halving (arXiv 1502.07943) by thirds: each round costs about as much as the one before. Without training
-    there is one round on all images.
+    Successive halving (arXiv 1502.07943): each round trains twice as much half as many networks. Without training there is
+    one round on all images.
     """
     if num_steps == 0:
         return (Round(1, 0, 1.0),)
-    return (Round(1, 0, 0.25), Round(2, max(1, num_steps // 9), 0.5), Round(3, max(1, num_steps // 3), 1.0))
+    return (Round(1, 0, 0.25), Round(2, max(1, num_steps // 16), 0.5), Round(3, max(1, num_steps // 8), 1.0))
 
 
 def published(num_steps: int) -> tuple[Round, ...]:
