@@ -28,7 +28,7 @@ VERSION = 1
 class JudgingSection(Section):
     """How the proposals of a step are judged."""
 
-    exact: bool = Field(False, description="each proposal with all its training, against the untouched parent")
+    exact: bool = Field(False, description="each proposal with all its training; accuracy, not probability, counts")
     selection: Literal["slope", "accuracy"] = Field("slope", description="MobileNetV3's rule, or NetAdapt's")
     num_steps: int = Field(64, ge=0, description="of fine-tuning: of the accepted network; an eighth of it of a finalist")
     learning_rate: float = Field(0.01, gt=0, description="constant, of the fine-tuning")

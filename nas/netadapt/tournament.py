@@ -11,6 +11,9 @@ from nas.netadapt.proposal import Proposal
 from nas.netadapt.selection import Candidate, Rule
 from search_spaces.arch import ArchSpec
 
+FINALISTS = 3
+"""Reach the last round; the first one is left by a third, though by no fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -27,12 +30,14 @@ class Round:
     share: float
 
 
+def survivors(num: int, round_: Round) -> int:
+    """How many of `num` networks go on after `round_`."""
+    return min(num, max(FINALISTS, round(num / 3)) if round_.number == 1 else FINALISTS)
+
+
 Score = Callable[[Position, Sequence[ArchSpec], Round], Sequence[Outcomes]]
 """Where a step begins, networks cut from its own (itself among them), a round -> outcomes of each, on the same images. The
 images of a round are also the first ones of every later round."""
-
-FINALISTS = 3
-"""Reach the last round; the first one is left by a third, though by no fewer."""
 
 
 def halving(num_steps: int) -> tuple[Round, ...]:
@@ -73,12 +78,11 @@ class Tournament:
         eliminated: list[Candidate] = []
         *first, last = self._rounds
         left = list(proposals)
-        for number, round_ in enumerate(first):
+        for round_ in first:
             if len(left) <= FINALISTS:
                 break
             candidates, _ = self._judged(parent, left, round_)
-            num_left = FINALISTS if number else max(FINALISTS, round(len(left) / 3))
-            kept = self._rule.best(candidates, num_left)
+            kept = self._rule.best(candidates, survivors(len(left), round_))
             eliminated = [candidate for candidate in candidates if candidate not in kept] + eliminated
             left = [proposal for proposal in left if any(proposal is candidate.proposal for candidate in kept)]
         candidates, outcomes = self._judged(parent, left, last)
