@@ -12,11 +12,13 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -87,7 +89,7 @@ def compared(fast: AdaptRecord, exact: AdaptRecord) -> dict[str, Any]:
         "forward_passes": passes,
         "less_compute": passes["exact"] / passes["fast"],
         "accepted": {name: [s.accepted for s in record.steps] for name, record in (("fast", fast), ("exact", exact))},
-        "first_step_tau": asdict(tau_interval(*(np.array([of[group] for group in groups]) for of in (cheap, slopes)))),
+        "first_step_tau": asdict(tau_interval(_values(cheap, groups), _values(slopes, groups))),
         "first_step_place": ranked.index(first.accepted) + 1,
         "first_step_proposals": len(groups),
         "narrowed_by_both": len({s.accepted for s in fast.steps} & {s.accepted for s in exact.steps}),
@@ -97,6 +99,10 @@ def compared(fast: AdaptRecord, exact: AdaptRecord) -> dict[str, Any]:
         },
         "fast_above_exact": asdict(difference) if difference else None,
     }
+
+
+def _values(of: Mapping[str, float], groups: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([of[group] for group in groups])
 
 
 def main() -> None:
