@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from nas.claims.claim import Claim, Finding, claim, verdict_of
 from nas.claims.figures import millions, percent, printed_as
 from nas.claims.lab import Lab
+from nas.claims.netadapt import first_proposals
+from nas.netadapt.selection import Candidate, by_slope
 from nas.objective import Objective
 from search_spaces.block import Layer
 from search_spaces.edits import with_squeeze_rule, without_squeeze
@@ -121,14 +124,27 @@ def exponent_of_small(_: Lab) -> Finding:
     return Finding(found + percent(apart, 2), verdict_of(apart < 1e-3))
 
 
-NETADAPT_SELECTION = Claim(
+@claim(
     21,
     "NetAdapt's proposals, of two types, are chosen by accuracy lost per latency saved; each saves 1 % of the seed's "
     "latency.",
     published="the same",
     source=f"{_PAPER}, section 4.2",
-    awaits="its stage, NetAdapt, is not built yet",
 )
+def netadapt_selection(lab: Lab) -> Finding:
+    """The proposals of the first step on MnasNet-A1, by multiply-adds, and whom the rule takes of two."""
+    whole, proposals = first_proposals(lab)
+    kinds = Counter(proposal.kind for proposal in proposals)
+    shares = [proposal.saving / whole for proposal in proposals]
+    cheap, dear = sorted(proposals, key=lambda proposal: proposal.saving)[:: len(proposals) - 1]
+    # the second loses half as much again for each multiply-add that it saves
+    candidates = [Candidate(cheap, 0.74, -0.01), Candidate(dear, 0.70, -0.01 * 1.5 * dear.saving / cheap.saving)]
+    by_ratio = by_slope(candidates).candidate.proposal is cheap
+    found = (
+        f"{kinds['expansion']} proposals narrow an expansion, {kinds['bottleneck']} a bottleneck with all layers that skips "
+        f"tie to it; each saves {percent(min(shares), 2)} to {percent(max(shares), 1)} of the multiply-adds"
+    )
+    return Finding(found, verdict_of(set(kinds) == {"expansion", "bottleneck"} and min(shares) >= 0.01 and by_ratio))
 
 
 @claim(

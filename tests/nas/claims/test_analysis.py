@@ -35,6 +35,7 @@ FOUND: dict[int, tuple[Verdict, list[str]]] = {
     18: (HOLDS, ["17 of 17"]),  # 8 of Large, 9 of Small
     19: (HOLDS, ["15 of 15", "96 to 64, 144 to 72, 480 to 200, 480 to 184, 480 to 184"]),
     20: (HOLDS, ["11.0 %", "0.04 %"]),
+    21: (HOLDS, ["15 proposals narrow an expansion, 7 a bottleneck", "1.00 % to 4.1 %"]),
     22: (WRONG, ["100 would leave nothing", "29 suffice"]),
     23: (HOLDS, ["-34.3 M MACs", "13.7 %", "0.50 M more parameters"]),
     24: (HOLDS, ["-10.44 M MACs", "4.6 %", "-896 parameters"]),
@@ -43,6 +44,8 @@ FOUND: dict[int, tuple[Verdict, list[str]]] = {
     30: (HOLDS, ["5,483,032 and 2,542,856", "216.6 M and 56.5 M"]),
     32: (HOLDS, ["-0.07039", "is continuous", "one flat"]),
     34: (HOLDS, ["1.50e13", "3.41e39"]),
+    36: (HOLDS, ["4 steps to 90.0 %", "22 and 22 and 22 and 21 proposals"]),
+    39: (HOLDS, ["half after 17", "62.5 %"]),
     40: (HOLDS, ["NumPy"]),
     41: (HOLDS, ["24.7 %"]),
     42: (HOLDS, ["2,530,992 parameters (9.9 %)", "0.07 % MACs"]),
@@ -111,7 +114,7 @@ def _looks_at_networks(check: Check) -> bool:
     return Witness.asked
 
 
-NETWORK_CHECKS = [2, 4, 5, 6, 9, 10, 11, 12, 17, 18, 19, 23, 24, 28, 30, 42, 50, 55]
+NETWORK_CHECKS = [2, 4, 5, 6, 9, 10, 11, 12, 17, 18, 19, 21, 23, 24, 28, 30, 42, 50, 55]
 READ_WHAT_OTHERS_LACK = [15, 44, 46, 47]  # maps of 112 px, GoogLeNet's modules
 
 
