@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ MAX_ACTIVATION_BYTES = 512 * 2**20
 MAX_RETRIES = 1
 """Of a task whose worker has died: it may have been killed for another's sake; twice is no accident."""
 
+FEWEST_SCORED = 2
+"""Images that a paired difference is taken over."""
 
 Scored = Callable[[int, int, Round], None]
 """Told how many of how many networks of a round are done."""
@@ -57,8 +60,9 @@ class ArmImages:
         return ArmImages(self.training.to(device), self.calibration.to(device), self.holdout.to(device))
 
     def first(self, share: float) -> ImageSource:
-        """The first of the held-out images, at least one."""
-        return self.holdout.select(torch.arange(max(1, round(share * len(self.holdout)))))
+        """The first of the held-out images, at least `FEWEST_SCORED`, or all."""
+        num = max(FEWEST_SCORED, round(share * len(self.holdout)))
+        return self.holdout.select(torch.arange(min(num, len(self.holdout))))
 
 
 @ray.remote(num_cpus=1, max_retries=MAX_RETRIES)
@@ -200,9 +204,10 @@ class Arms:
             common = (self._shared, self._treatment, round_, self._seed_of(parent), self._signal, self._threads)
             return [_score_trained.options(**options).remote(weights, str(arch), *common) for arch in archs]
         images = self._images
-        activations = Activations.of(network, images.calibration, images.first(round_.share), MAX_ACTIVATION_BYTES)
+        with _torch_threads(self._threads):  # as the tasks that go on from them: other numbers may round otherwise
+            activations = Activations.of(network, images.calibration, images.first(round_.share), MAX_ACTIVATION_BYTES)
         starts = [activations.start(lower(arch, network.resolution, network.num_classes)) for arch in archs]
-        refs = {id(start): ray.put(start) for start in starts}
+        refs = {key: ray.put(start) for key, start in {id(start): start for start in starts}.items()}
         return [
             _score_from.options(**options).remote(weights, str(arch), refs[id(start)], self._signal, self._threads)
             for arch, start in zip(archs, starts, strict=True)
@@ -210,6 +215,16 @@ class Arms:
 
     def _seed_of(self, parent: Position) -> int:
         return self._seed + 1_000_003 * (parent.step + 1)  # steps see other images than those of the next seed
+
+
+@contextlib.contextmanager
+def _torch_threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _answer(task: ray.ObjectRef[Any], arch: ArchSpec) -> Any:
