@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,7 +19,7 @@ class Treatment:
     """The same for all networks of a step, so that their differences are their own.
 
     Attributes:
-        batch_size: images a step of training.
+        batch_size: images a step of training, or all of them where there are fewer.
         learning_rate: constant; of SGD with momentum, which begins anew with each network (arXiv 1804.03230, section 3.3).
         max_shift: random translation in pixels, each way.
         flip: random horizontal flips.
@@ -75,9 +75,10 @@ def treated(
     """
     module = network.module().to(training.device)
     if num_steps:
-        images = training.select(_drawn(len(training), num_steps * min(treatment.batch_size, len(training)), seed))
+        batch_size = min(treatment.batch_size, len(training))
+        images = training.select(_drawn(len(training), num_steps * batch_size, seed))
         with own_randomness(seed):
-            Training(module, images, treatment.recipe, seed).next_epoch()
+            Training(module, images, replace(treatment.recipe, batch_size=batch_size), seed).next_epoch()
     if treatment.recalibrates:
         recalibrate(module, calibration, len(calibration))
     return module.eval()
