@@ -115,7 +115,7 @@ def offer(
             continue
         most = None
         for proposal in narrowings(arch, groups, group, cost, parent_cost, widths):
-            if within(proposal.cost, parent_cost - reduction):
+            if proposal.saving > 0 and within(proposal.cost, parent_cost - reduction):
                 proposals.append(proposal)
                 break
             if most is None or proposal.cost < most.cost:
