@@ -43,7 +43,7 @@ class FinalNetwork:
         name: ``seed``, ``adapted``, ``uniform`` or ``random``.
         arch: its string.
         cost: in the unit of the run.
-        latency: measured beside the others; None where nothing is measured.
+        latency: measured when the adaptation came to it, against the reference; None where nothing is measured.
         macs: multiply-adds.
         params: trained parameters.
         num_test: images of the test split.

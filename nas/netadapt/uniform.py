@@ -20,6 +20,10 @@ _ROOMY = 1024
 """Pixels, into which the windows of any network fit; widths are the same at all resolutions."""
 
 
+class NoMultiplierError(ValueError):
+    """No multiplier of the grid comes down to the target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Uniform:
     """A network with all widths narrowed alike.
@@ -48,7 +52,7 @@ def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
         target: the most that it may cost.
 
     Raises:
-        ValueError: no multiplier comes down to `target`.
+        NoMultiplierError: none comes down to `target`.
     """
     lowest, widths = None, _Widths.of(one_layer_blocks(seed))
     for hundredths in range(GRID, 0, -1):
@@ -63,7 +67,7 @@ def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
         if lowest is None or found.cost < lowest.cost:
             lowest = found
     least = f": the lowest cost is {lowest.cost:g}, at {lowest.multiplier:g}" if lowest else ""
-    raise ValueError(f"no uniform width multiplier comes down to {target:g}{least}")
+    raise NoMultiplierError(f"no uniform width multiplier comes down to {target:g}{least}")
 
 
 def multiplied(seed: ArchSpec, multiplier: float) -> ArchSpec:
