@@ -103,6 +103,17 @@ class AdaptRun:
                 "it, or begin a new run"
             )
 
+    def check_split(self, split: Mapping[str, Any]) -> None:
+        """Write ``split.json``; raise UserError where the run began with another division of the images."""
+        found = self.read("split")
+        if found is None:
+            self.write("split", split)
+        elif found["sha256"] != split["sha256"]:
+            raise UserError(
+                f"{self.folder}: images are held out otherwise than when the run began; go on with the versions in its "
+                "environment.json, or begin a new run"
+            )
+
     def read(self, name: str) -> dict[str, Any] | None:
         """``NAME.json``; None before it is written."""
         path = self.folder / f"{name}.json"

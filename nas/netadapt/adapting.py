@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from nas.netadapt.adapt_data import AdaptData, divided
 from nas.netadapt.adapt_progress import AdaptProgress
 from nas.netadapt.adapt_record import FINAL_FORMAT, SEED_FORMAT, UNIFORM_FORMAT, VERSION
 from nas.netadapt.adapt_run import FINAL, SEED_TRAINING, UNIFORM, AdaptRun, Trajectory, keep_network, kept_network
-from nas.netadapt.adaptation import Position, Rules
+from nas.netadapt.adaptation import Position, Rules, UnreachableError
 from nas.netadapt.arms import Arms, Scored, nobody
 from nas.netadapt.budget import Goal
 from nas.netadapt.comparison import Compared, compare
@@ -31,7 +31,7 @@ from nas.netadapt.proposal import GROUPS
 from nas.netadapt.seed_network import check_skill, seed_network
 from nas.netadapt.selection import RULES
 from nas.netadapt.step_record import StepRecord
-from nas.netadapt.uniform import uniform
+from nas.netadapt.uniform import NoMultiplierError, uniform
 from nas.netadapt.weighted_network import WeightedNetwork
 from nas.ray_cluster import ray_cluster
 from nas.train_data import TrainingData
@@ -68,13 +68,18 @@ def carry_on(
         return final
     run.check_data(dataset.fingerprint)
     config, data = run.config, divided(run.config, dataset)
-    run.write("split", data.split)
+    run.check_split(data.split)
     with opened_device(run, data.num_classes, console) as device:
         goal = _goal(config, data.num_classes, device, device.latencies() if device else None)
-        # says at the start what the schedule or the network cannot reach
-        plan(config.network.name, config.arch, goal.model, config.reductions, goal.target, config.groups, goal.option)
-        network = seed_network(config, run.folder / SEED_TRAINING, dataset, console)
-        num_cpus = (workers or os.cpu_count() or 1) * config.threads
+        if run.read("seed") is None:
+            # says at the start what the schedule or the network cannot reach
+            plan(
+                config.network.name, config.arch, goal.model, config.reductions, goal.target, config.groups, goal.option
+            )
+            network = seed_network(config, run.folder / SEED_TRAINING, dataset, console)
+        else:  # as it was then: the file of its weights may have changed since
+            network = run.steps.network(0, config.training.data.resolution, data.num_classes)
+        num_cpus = (workers or max(1, (os.cpu_count() or 1) // config.threads)) * config.threads
         with ray_cluster(ray_address, num_cpus) as cluster:
             console.print(f"run       {run.folder}\ndashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
             return _Session(run, data, dataset, console, device, network).finish()
@@ -134,8 +139,7 @@ class _Session:
         adapted = self._descent(seed, rules, self.run.steps, "adapted")
         networks = [Compared("seed", seed.network, seed.cost, seed.latency), adapted]
         if config.baselines:
-            networks.append(self._uniform(seed, target, len(self.run.steps.records)))
-            networks.append(self._descent(seed, rules, self.run.random_steps, "random"))
+            networks += self._baselines(seed, rules)
         compared = compare(networks, config, self.run.folder / FINAL, self.data, self.dataset, self.console)
         final = {
             "format": FINAL_FORMAT,
@@ -215,6 +219,18 @@ class _Session:
             scored,
         )
 
+    def _baselines(self, seed: Seed, rules: Rules) -> Iterator[Compared]:
+        """The uniform multiplier and random steps; one that does not come down to the target is left out, and that is said."""
+        baselines: dict[str, Callable[[], Compared]] = {
+            "uniform": lambda: self._uniform(seed, rules.target, len(self.run.steps.records)),
+            "random": lambda: self._descent(seed, rules, self.run.random_steps, "random"),
+        }
+        for name, made in baselines.items():
+            try:
+                yield made()
+            except (NoMultiplierError, UnreachableError) as error:
+                self.console.print(f"{name:<9} left out of the comparison: {error}", highlight=False, soft_wrap=True)
+
     def _uniform(self, seed: Seed, target: float, num_accepted: int) -> Compared:
         """The uniform width multiplier of the same cost, trained as much as the adapted network was."""
         folder, found = self.run.folder / UNIFORM, self.run.read(UNIFORM)
@@ -240,7 +256,13 @@ class _Session:
         return Compared("uniform", network, found["cost"], latency)
 
     def _landed(self, seed: Seed, target: float) -> tuple[float, ArchSpec, float, Latency | None]:
-        """Multiplier, network, cost, latency of the widest uniform network within the target, also as it is measured."""
+        """Multiplier, network, cost, latency of the widest uniform network within the target, also as it is measured.
+
+        After `MAX_LANDINGS` it is the last one, at whatever it costs.
+
+        Raises:
+            NoMultiplierError: none is priced within the target.
+        """
         model, limit = self.goal.model, target
         for _ in range(MAX_LANDINGS):
             found = uniform(seed.network.arch, model.cost, limit)
