@@ -20,7 +20,7 @@ from nas.netadapt.adapt_run import create_run
 from nas.netadapt.budget import Budget, parse_budgets
 from nas.netadapt.cost import Resource
 from nas.netadapt.origin import Origin
-from nas.netadapt.schedule import ReductionSchedule
+from nas.netadapt.schedule import Amount, ReductionSchedule
 from nas.run import next_folder
 from nas.strict_yaml import validated
 from nas.train_config import NetworkSection, TrainRequest, misfit, resolve_config
@@ -94,7 +94,9 @@ def asked_budgets(texts: list[str], target: str | None, cost: str | None, has_ta
     resource = RESOURCES[cost or "table"]
     if has_table and resource != "latency":
         raise UserError(f"--cost {cost} needs no --table; leave out one of them")
-    return (Budget(resource, Budget.parse(f"{resource}={target or DEFAULT_TARGET}").amount),)
+    return (
+        Budget(resource, Amount.parse(target or DEFAULT_TARGET, "--target", "ms" if resource == "latency" else "")),
+    )
 
 
 def begin(request: AdaptRequest, out: Path | None, console: Console) -> tuple[Path, TrainingData]:
@@ -119,15 +121,15 @@ def begin(request: AdaptRequest, out: Path | None, console: Console) -> tuple[Pa
         raise UserError(f"{folder} exists; choose another --out, or continue it with nas adapt --resume {folder}")
     if origin.note:
         console.print(origin.note, highlight=False, soft_wrap=True)
-    if origin.weights and origin.holdout is None:
-        note = "may have been trained on the images that are held out here: accuracies of the steps flatter them"
-        console.print(f"note      {origin.weights} {note}", highlight=False, soft_wrap=True)
     training = _training(request)
     source = request.data or origin.source or "digits"
     dataset, resolution = load_for(training, source, console)
     where = source if source == "digits" else str(absolute(source))
     trained = resolve_config(training, where, resolution, None, None)
     check_holdout(trained, dataset)
+    if origin.weights and (origin.source, origin.holdout, origin.seed) != (where, trained.data.holdout, trained.seed):
+        note = "may have been trained on the images that are held out here: accuracies of the steps flatter them"
+        console.print(f"note      {origin.weights} {note}", highlight=False, soft_wrap=True)
     latency = deployment_section(request, dataset.num_classes)
     if problem := misfit(origin.network.arch, latency.resolution):
         raise UserError(f"deployed at {latency.resolution} px: {problem}; give another --resolution")
