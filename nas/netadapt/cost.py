@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from latency.op_key import op_keys
+from latency.layer_prices import LayerPrices
 from latency.table import LatencyTable, MissingKeysError
 from nas.errors import UserError
 from nas.netadapt.proposal import Cost
 from nas.netadapt.schedule import Amount
 from search_spaces.arch import ArchSpec
 from search_spaces.count import op_macs, op_params
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Op
 from search_spaces.layer_sum import LayerSum
-from search_spaces.lower import lower
 
 Resource = Literal["latency", "macs", "params"]
 """What a network takes: milliseconds on the device, multiply-adds of one image, trained parameters."""
@@ -147,25 +146,17 @@ def table_cost(table: LatencyTable) -> CostModel:
 
 
 def table_price_ms(table: LatencyTable) -> Cost:
-    """Prices of whole networks by a latency table, in milliseconds, at the speed of `LayerSum`.
+    """Prices of whole networks by a latency table, in milliseconds.
 
     They raise UserError for a network with operations that have no price.
     """
-
-    def price_us(graph: Graph) -> float:
-        if table.missing(graph):
-            raise _NoPriceError
-        return sum(map(table.price_us, op_keys(graph)))
-
-    # what a key says of its surroundings reaches no further than the layer, see `latency.op_key`
-    prices_us = LayerSum(price_us, table.resolution, table.num_classes)
+    prices = LayerPrices(table)
 
     def price_ms(arch: ArchSpec) -> float:
         try:
-            return (table.correction.intercept_us + prices_us(arch)) / 1000
-        except _NoPriceError:
-            missing = table.missing(lower(arch, table.resolution, table.num_classes))
-            raise UserError(str(MissingKeysError(missing, str(arch)))) from None
+            return prices.latency_ms(arch)
+        except MissingKeysError as error:
+            raise UserError(str(error)) from None
 
     return price_ms
 
@@ -181,7 +172,3 @@ def _counted(of_op: Callable[[Op], int], resolution: int, num_classes: int) -> C
             raise UserError(f"at {resolution} px: {error}") from None
 
     return count
-
-
-class _NoPriceError(Exception):
-    """A layer has operations without a price."""

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from latency.latency import Latency
+from latency.layer_prices import LayerPrices
 from latency.metered import MeteredLatency
 from latency.op_key import KINDS, OpKey
-from latency.priced_space import PricedSpace
 from latency.reference import Reference
 from latency.table import LatencyTable, MissingKeysError, Validation, WorstCase, fit_table
 from latency.table_build import observe
@@ -166,18 +166,17 @@ def test_nothing_measured_is_no_table():
         fit_table([], device=device(), population="space tiny", num_classes=2, reference=REFERENCE, reference_ms=1.0)
 
 
-def test_priced_space_equals_pricing_each_network(table):
-    priced = PricedSpace(SPACE, table)
+def test_layer_prices_are_those_of_each_network(table):
+    priced = LayerPrices(table)
     rng = np.random.default_rng(3)
     compared = 0
     for _ in range(250):
-        choices = SPACE.sample(rng)
-        arch = SPACE.decode(choices)
+        arch = SPACE.decode(SPACE.sample(rng))
         if table.missing(lower(arch, RESOLUTION, NUM_CLASSES)):
             with pytest.raises(MissingKeysError):
-                priced.latency_ms(choices)
+                priced.latency_ms(arch)
             continue
-        assert priced.latency_ms(choices) == pytest.approx(table.price(arch).latency_ms, abs=1e-9)
+        assert priced.latency_ms(arch) == pytest.approx(table.price(arch).latency_ms, abs=1e-9)
         compared += 1
     assert compared >= 200
 
@@ -198,7 +197,7 @@ MODULES = [
 
 
 def test_networks_of_pools_branches_and_bottlenecks(tmp_path):
-    """Each operation has a row of its own kind, prices sum up, and a space prices any network layer by layer alike."""
+    """Each operation has a row of its own kind, prices sum up, layer by layer alike."""
     metered = metered_by(SyntheticMeter())
     observations = [observe(metered, arch, NUM_CLASSES) for arch in (*MODULES, *samples(20, seed=0))]
     table = fit_table(
@@ -212,11 +211,11 @@ def test_networks_of_pools_branches_and_bottlenecks(tmp_path):
     )
     assert {key.kind for key in table.rows} == set(KINDS) - {"grouped"}
     assert {key.padding for key in table.rows} == {"same", "valid", "ceil"}
-    priced = PricedSpace(SPACE, table)
+    priced = LayerPrices(table)
     for arch in MODULES:
         truth_ms = true_us(metered.model(arch)) / 1000
         assert table.price(arch).latency_ms == pytest.approx(truth_ms, rel=0.03), str(arch)
-        assert priced.arch_latency_ms(arch) == pytest.approx(table.price(arch).latency_ms, abs=1e-9)
+        assert priced.latency_ms(arch) == pytest.approx(table.price(arch).latency_ms, abs=1e-9)
     save_table(table, tmp_path / "t.json")
     assert load_table(tmp_path / "t.json") == table
 
