@@ -18,10 +18,10 @@ from nas.netadapt.cost import table_price_ms
 from nas.netadapt.proposal import Cost
 from search_spaces.arch import ArchSpec
 
-MAX_TRIES = 3
+MAX_TRIES = 10
 """Of a measurement, each of which takes disturbed processes again itself."""
 
-_PAUSE_S = 10.0  # between tries: a bad moment passes
+_PAUSE_S = 30.0  # between tries: bad moments pass, and an adaptation is left alone for hours
 _HALF_WIDTH_95 = 1.96
 
 # Relative standard deviations of what a step saves over what the table says: of all steps in common, before any is measured,
