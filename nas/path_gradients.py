@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.path_sampling import PathSampler
+from nas.path_sampling import PathSampler, RepeatableSampler
 from nas.training import mixed_precision
 from search_spaces.supernet import Supernet
 
@@ -19,13 +19,13 @@ class PathGradients:
 
     Args:
         supernet: whose parameters.
-        sampler: draws the candidates.
+        sampler: draws the candidates; a step that is repeated (`nas.micro_batches`) trains the same ones.
         label_smoothing: in [0, 1).
     """
 
     def __init__(self, supernet: Supernet, sampler: PathSampler, label_smoothing: float = 0.0) -> None:
         self._supernet = supernet
-        self._sampler = sampler
+        self._sampler = RepeatableSampler(sampler)
         self._label_smoothing = label_smoothing
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:

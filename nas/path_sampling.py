@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -58,8 +59,6 @@ class DepartingPaths:
     agree: `experiments/benchmarks/supernet_interference.py`. (BigNAS's sandwich, arXiv 2003.11142, section 3.1, with a
     curriculum for the space in place of distillation.)
 
-    A step that is repeated from the same state of the generator, as one that ran out of memory is, is the same step.
-
     Args:
         anchor: a candidate.
         num_steps: of the training.
@@ -68,22 +67,17 @@ class DepartingPaths:
     def __init__(self, anchor: Choices, num_steps: int) -> None:
         self._anchor = dict(anchor)
         self._num_steps = num_steps
-        self._step = -1
-        self._before: torch.Tensor | None = None
+        self._step = 0
 
     def resume(self, num_steps: int) -> None:
         """Go on after so many steps."""
-        self._step = num_steps - 1
-        self._before = None
+        self._step = num_steps
 
     def __call__(self, space: SearchSpace, generator: torch.Generator) -> list[dict[str, Option]]:
         """As `PathSampler`; two candidates, but one while the anchor learns alone."""
-        before = generator.get_state()
-        if self._before is None or not torch.equal(before, self._before):
-            self._step += 1
-        self._before = before
         (drawn,) = uniform_path(space, generator)
         progress = self._step / self._num_steps
+        self._step += 1
         if progress < ANCHOR_ALONE:
             return [dict(self._anchor)]
         blocks = list(dict.fromkeys(_block(name) for name in self._anchor))
@@ -94,6 +88,36 @@ class DepartingPaths:
         departed = {blocks[position] for position in torch.randperm(len(blocks), generator=generator)[:number].tolist()}
         chosen = {name: drawn[name] if _block(name) in departed else option for name, option in self._anchor.items()}
         return [dict(self._anchor), chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The generator before and after a step drew its candidates, and these."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+    paths: list[dict[str, Option]]
+
+
+class RepeatableSampler:
+    """`sampler`, whose step is the same one again where it is repeated from the same state of the generator.
+
+    A step that ran out of memory is repeated so, on smaller parts of its batch.
+    """
+
+    def __init__(self, sampler: PathSampler) -> None:
+        self._sampler = sampler
+        self._last: _Drawn | None = None
+
+    def __call__(self, space: SearchSpace, generator: torch.Generator) -> list[dict[str, Option]]:
+        """As `PathSampler`."""
+        before = generator.get_state()
+        if self._last is not None and torch.equal(before, self._last.before):
+            generator.set_state(self._last.after)
+            return self._last.paths
+        paths = self._sampler(space, generator)
+        self._last = _Drawn(before, generator.get_state(), paths)
+        return paths
 
 
 def _block(choice: str) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from controllers.controller import Controller, Outcome, Suggestion
 from nas.errors import UserError
@@ -56,20 +55,10 @@ Rewards = Callable[[Sequence[Choices], torch.Generator], list[Scored]]
 """Scores candidates alike, on what it draws from the generator."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """The generator before and after a step drew its candidates, and these."""
-
-    before: Tensor
-    after: Tensor
-    paths: list[dict[str, Option]]
-
-
 class PolicySampler:
     """A `PathSampler` whose later steps ask a controller, tell it the rewards, and train what it asked for.
 
-    A step that is repeated from the same state of the generator, as one that ran out of memory is, repeats its candidates
-    and tells nothing twice.
+    A step whose scoring ran out of memory is asked for again, and its candidates are those that were asked for before.
 
     Args:
         controller: fresh; it learns.
@@ -98,18 +87,12 @@ class PolicySampler:
         self._journal = journal
         self._num_steps = 0
         self._asked: list[Suggestion] = []  # and not told yet
-        self._last: _Step | None = None
 
     def __call__(self, space: SearchSpace, generator: torch.Generator) -> list[dict[str, Option]]:
         """The candidates of the next step."""
-        before = generator.get_state()
-        if self._last is not None and torch.equal(before, self._last.before):
-            generator.set_state(self._last.after)
-            return self._last.paths
         warming_up = self._num_steps < self._num_warm_up
         paths = self._warm_up(space, generator) if warming_up else self._learn(space, generator)
         self._num_steps += 1
-        self._last = _Step(before, generator.get_state(), paths)
         return paths
 
     def resume(self, num_steps: int) -> None:

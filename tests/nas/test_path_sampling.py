@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from nas.path_sampling import SAMPLERS, DepartingPaths, fair_paths, uniform_path
+from nas.path_sampling import SAMPLERS, DepartingPaths, RepeatableSampler, fair_paths, uniform_path
 from search_spaces import zoo
 from search_spaces.mnasnet import MNASNET
 
@@ -67,7 +67,7 @@ def test_candidates_depart_from_the_anchor_block_by_block():
 
 
 def test_a_repeated_step_is_the_same_and_a_resumed_sampler_goes_on():
-    sampler, generator = DepartingPaths(ANCHOR, 100), torch.Generator().manual_seed(0)
+    sampler, generator = RepeatableSampler(DepartingPaths(ANCHOR, 100)), torch.Generator().manual_seed(0)
     for _ in range(60):
         sampler(MNASNET, generator)
     before = generator.get_state()

@@ -11,7 +11,7 @@ import torch
 from controllers.reinforce import ReinforceConfig, ReinforceController
 from nas.errors import UserError
 from nas.jsonl import JsonLines
-from nas.path_sampling import fair_paths
+from nas.path_sampling import RepeatableSampler, fair_paths
 from nas.policy_sampler import FORMAT, JOURNAL, VERSION, PolicySampler, Scored, read_steps, replay
 from search_spaces.arch import Head, Stem
 from search_spaces.stages import StageLayout, StageOptions, stage_space
@@ -133,19 +133,20 @@ def test_a_step_that_is_repeated_is_told_once(sampling, tmp_path):
         return scoring(candidates, generator)
 
     sampling, generator = sampling(rewards=rewards), seeded()
+    sampler = RepeatableSampler(sampling.sampler)
     sampling.steps(generator, WARM_UP)
     for _ in range(2):
         before = generator.get_state()
         with pytest.raises(FullError):
-            sampling.sampler(SPACE, generator)
+            sampler(SPACE, generator)
         generator.set_state(before)
-        paths = sampling.sampler(SPACE, generator)
+        paths = sampler(SPACE, generator)
         after = generator.get_state()
         generator.set_state(before)  # training on them ran out of memory
-        assert sampling.sampler(SPACE, generator) == paths
+        assert sampler(SPACE, generator) == paths
         assert torch.equal(generator.get_state(), after)
         if len(sampling.journal.records) == 1:
-            sampling.sampler(SPACE, generator)
+            sampler(SPACE, generator)
     assert len(sampling.journal.records) == 3
     fresh = ReinforceController(SPACE.choices, 0, CONFIG)
     replay(fresh, sampling.journal.records, 3, tmp_path)  # every suggestion was told: nothing is left open
