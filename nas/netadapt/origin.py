@@ -84,14 +84,13 @@ def newest_finished_run() -> Path | None:
 
 
 def _of_run(folder: Path, note: str) -> Origin:
-    trained = find_trained(folder)
     path = folder / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"{folder}: not a run folder (no config.yaml); an exported network is --arch and --weights")
-    name = f"{folder.name}"
-    found = read_mapping(path.read_text(), str(path)).get("format")
+    found = read_mapping(path.read_text(), str(path)).get("format") if path.is_file() else None
     if found == adapt_config.FORMAT:
         raise UserError(f"{folder}: an adaptation; take one of its networks: nas adapt pick {folder} --latency ...")
+    trained = find_trained(folder)
+    if not path.is_file():
+        raise UserError(f"{folder}: not a run folder (no config.yaml); an exported network is --arch and --weights")
     if found == TRAIN_FORMAT:
         config = read_train_config(folder)
         return Origin(
@@ -109,7 +108,7 @@ def _of_run(folder: Path, note: str) -> Origin:
     table = folder / TABLE
     latency = search.latency.model_copy(update={"table": str(table.resolve()) if table.is_file() else None})
     return Origin(
-        network=NamedNetwork(name, trained.arch),
+        network=NamedNetwork(folder.name, trained.arch),
         weights=trained.weights,
         source=search.data.source,
         resolution=search.data.resolution,
