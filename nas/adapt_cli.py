@@ -27,6 +27,7 @@ DEFAULT_CLASSES = 1000
 EXIT_UNREACHABLE = 3
 """The target cannot be met; the steps before it stand."""
 
+_STANDS_IN = "multiply-adds stand for latency here, for there is no table yet: a run makes one; or give --table FILE"
 _BESIDE_RESUME = ("resume", "workers", "ray_address", "as_json")
 
 
@@ -229,7 +230,7 @@ def _carry_on(
     except UnreachableError as error:
         write_adapt_report(folder)
         console.print(
-            f"{error}; its steps are in {folder}/steps: nas adapt pick {folder} --latency ...",
+            f"{error}; its steps are in {folder}/steps: nas adapt pick {folder} --cost 1L",
             highlight=False,
             soft_wrap=True,
         )
@@ -268,7 +269,8 @@ def _plan(
         raise UserError(
             "--cost table: which? give --table FILE; build one with: nas latency table build --arch ARCH --out FILE"
         )
-    if prices is None and option is not None and budgets[0].resource == "latency":
+    stands_in = prices is None and option is not None and budgets[0].resource == "latency"
+    if stands_in:
         budgets = (replace(budgets[0], resource="macs"),)
     network = request.origin.network
     goal = Goal.of(
@@ -283,10 +285,10 @@ def _plan(
     if as_json:
         print_json(found.to_dict())
         return
-    _print_plan(found)
+    _print_plan(found, _STANDS_IN if stands_in else None)
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, note: str | None = None) -> None:
     console, text = Console(), plan.model.text
     console.print(
         f"{plan.network}: L = {text(plan.seed_cost)}; target {text(plan.target)}, lowest possible {text(plan.lowest)}\n"
@@ -315,6 +317,8 @@ def _print_plan(plan: Plan) -> None:
         console.print(
             f"infeasible: {group.group} ({group.kind}, {group.width}) {most}", highlight=False, soft_wrap=True
         )
+    if note:
+        console.print(note, highlight=False, soft_wrap=True)
     console.print(
         f"{len(plan.offer.proposals)} proposals; at most {plan.max_steps} steps, if each finds one "
         f"(planned in {plan.seconds:.1f} s)",
