@@ -23,7 +23,7 @@ ARCH = "stem_k3_s22_o16 r1_k3_s22_x64_i16_o24 r2_k3_s11_e3_i24_o24_se0.25 head_o
 PLAIN = "stem_k3_s22_o16 r1_k3_s22_x64_i16_o24 r1_k3_s11_e3_i24_o24_se0.25 r1_k3_s11_e3_i24_o24_se0.25 head_o64"
 """`ARCH`, a layer a block."""
 NUM_TRAIN, NUM_TEST, NUM_HELD_OUT = 400, 100, 80
-COMMON = ("--epochs", "3", "--steps", "9", "--batch-size", "16", "--schedule", "0.08L")
+COMMON = ("--epochs", "2", "--steps", "9", "--batch-size", "16", "--schedule", "0.08L", "--resolution", "32")
 
 _IN_TURN = """
 import json, sys
@@ -54,7 +54,7 @@ def images(path: Path, num_classes: int = NUM_CLASSES, seed: int = 0, num_train:
 
 
 def in_turn(*commands: tuple[str, tuple[object, ...]]) -> list[tuple[int, str]]:
-    """`nas` commands in one process, as `tests.nas.searching.in_turn`, each after Python that runs first and stays in force."""
+    """`nas` commands in one process, as `tests.nas.searching.in_turn`; Python before each runs first and stays in force."""
     texts = json.dumps([(prelude, list(map(str, arguments))) for prelude, arguments in commands])
     status, output = Program(sys.executable, "-c", _IN_TURN, texts, variables=OPEN | {"OMP_NUM_THREADS": "1"}).finish()
     assert status == 0, output

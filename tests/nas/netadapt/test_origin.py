@@ -46,7 +46,11 @@ def trained(name, time=0.0, *, finished=True, **changes):
 
 def test_without_any_run_it_is_mnasnet_a1():
     found = origin(None, None, None)
-    assert (found.network.name, found.network.arch, found.training_of) == ("mnasnet_a1", get("mnasnet_a1"), "mnasnet_a1")
+    assert (found.network.name, found.network.arch, found.training_of) == (
+        "mnasnet_a1",
+        get("mnasnet_a1"),
+        "mnasnet_a1",
+    )
     assert found.note == "network   mnasnet_a1, for there is no finished run"
     assert (found.weights, found.source, found.holdout, found.latency) == (None, None, None, None)
 
@@ -97,8 +101,8 @@ def test_a_named_network_goes_before_runs():
         ((None, Path("runs/mine"), Path("w")), "--run brings its network and its weights; leave out --arch"),
         ((None, None, Path("w")), "--weights w: of which network? name it with --arch"),
         ((None, Path("runs/none"), None), "runs/none: not a run folder, an exported folder"),
-        ((None, Path("runs/begun"), None), "this run has no trained network yet (no best/weights.safetensors); finish it with --resume runs/begun"),
-        ((None, Path("runs/mine/best"), None), "not a run folder (no config.yaml); an exported network is --arch and --weights"),
+        ((None, Path("runs/begun"), None), "(no best/weights.safetensors); finish it with --resume runs/begun"),
+        ((None, Path("runs/mine/best"), None), "(no config.yaml); an exported network is --arch and --weights"),
         ((None, Path("runs/adapted"), None), "an adaptation; take one of its networks: nas adapt pick runs/adapted"),
     ],
 )
