@@ -216,10 +216,12 @@ def _check_alone(context: typer.Context) -> None:
 def _carry_on(
     folder: Path, dataset: TrainingData, console: Console, as_json: bool, workers: int | None, ray_address: str | None
 ) -> None:
+    from nas.netadapt.adapt_record import AdaptRecord
     from nas.netadapt.adapt_report import write_adapt_report
     from nas.netadapt.adapt_run import AdaptRun
     from nas.netadapt.adaptation import UnreachableError
     from nas.netadapt.adapting import carry_on
+    from nas.netadapt.words import cost_text
 
     try:
         with AdaptRun(folder) as run:
@@ -229,8 +231,10 @@ def _carry_on(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except UnreachableError as error:
         write_adapt_report(folder)
+        unit = AdaptRecord.read(folder).unit
         console.print(
-            f"{error}; its steps are in {folder}/steps: nas adapt pick {folder} --cost 1L",
+            f"target {cost_text(error.target, unit)} unreachable: after {error.best.step} steps no width saves anything below "
+            f"{cost_text(error.best.cost, unit)}; the steps are in {folder}/steps: nas adapt pick {folder} --cost 1L",
             highlight=False,
             soft_wrap=True,
         )
@@ -350,8 +354,10 @@ def pick_command(
     as_json: Json = False,
 ) -> None:
     """The most accurate network of a run within a budget: every accepted step is one, ready to be deployed."""
+    from nas.netadapt.adapt_record import AdaptRecord
     from nas.netadapt.ladder import copy_rung
     from nas.netadapt.ladder import pick as picked
+    from nas.netadapt.words import cost_text
 
     if latency is not None and cost is None:
         rung = picked(run, latency, "latency")
@@ -365,7 +371,9 @@ def pick_command(
     if as_json:
         print_json(asdict(rung) | {"folder": str(folder)})
         return
-    figures = f"cost {rung.cost:.4g}" if rung.latency_ms is None else f"{rung.latency_ms:.3f} ms"
+    figures = (
+        cost_text(rung.cost, AdaptRecord.read(run).unit) if rung.latency_ms is None else f"{rung.latency_ms:.3f} ms"
+    )
     Console().print(
         f"step {rung.step}: {figures}, right about {rung.accuracy:.1%} of the held-out images\n{folder}",
         highlight=False,

@@ -61,7 +61,7 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
     Everything that is started stays off the measuring core until a trial needs it (see `nas.ray_tune`).
 
     Raises:
-        UserError: no cluster at `address`.
+        UserError: no cluster at `address`, or Ray does not start.
     """
     options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
@@ -73,6 +73,13 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
         raise UserError(
             f"--ray-address {address}: no Ray cluster there, or one that asks for a token "
             f"({str(error).splitlines()[0]}); for the latter set RAY_AUTH_MODE=token"
+        ) from None
+    except Exception as error:
+        if type(error) is not Exception:  # Ray raises just that where its processes do not answer in time
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"Ray did not start ({reason}): the machine is too busy; try again, or go on with --resume"
         ) from None
     try:
         url = context.dashboard_url

@@ -58,6 +58,7 @@ def _row(device: str, trial: Trial) -> tuple[object, ...]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write `text` whole or not at all."""
     temporary = path.with_suffix(path.suffix + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
@@ -100,6 +101,7 @@ def _print_fronts(record: RunRecord, console: Console) -> None:
 
 
 def rich_table(table: TextTable, title: str) -> Table:
+    """`table` for a terminal."""
     first, *others = table.headings
     rich = Table(first, title=title, title_justify="left")
     for heading in others:

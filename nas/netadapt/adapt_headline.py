@@ -9,6 +9,7 @@ from nas.netadapt.adapt_record import AdaptRecord
 from nas.netadapt.adapt_tables import accuracy_text, points_text
 from nas.netadapt.final_network import trusted
 from nas.netadapt.network_difference import Difference, images_difference, trained_difference
+from nas.netadapt.step_record import StepRecord
 from nas.netadapt.words import cost_text
 from nas.report_headline import arch_blocks
 from nas.report_page import unbroken
@@ -91,12 +92,26 @@ def warnings(record: AdaptRecord) -> list[str]:
             f"Latencies of {_named(untrusted)} are less sure than was asked for, for the machine was disturbed; "
             "repeat them on a quiet machine before you rely on them."
         )
+    coarse = [str(step.step) for step in record.steps if _is_coarse(step)]
+    if coarse:
+        found.append(
+            f"What {_named(coarse)} saved is known to no better than half of it: larger steps (--schedule) or a quieter "
+            "machine would tell more."
+        )
     if num_unsure := sum(bool(step.tied) for step in record.steps):
         found.append(
             f"In {num_unsure} of {_steps(len(record.steps))} the accepted proposal was not told apart from others; "
             "more held-out images would tell more of them apart."
         )
     return found
+
+
+def _is_coarse(step: StepRecord) -> bool:
+    """Whether the interval of what a step saved is wider than half of what it was to save, each way."""
+    if (change := trusted(step.change)) is None:
+        return False
+    low, high = change.ratio_interval
+    return (high - low) / 2 > (1 - step.predicted_ratio) / 2
 
 
 def _named(steps: Sequence[str]) -> str:

@@ -17,9 +17,10 @@ from nas.latency_section import LatencySection
 from nas.latency_table import read_table
 from nas.netadapt.adapt_config import AdaptConfig, JudgingSection
 from nas.netadapt.adapt_run import create_run
-from nas.netadapt.budget import Budget, parse_budgets
+from nas.netadapt.budget import Budget, Goal, parse_budgets
 from nas.netadapt.cost import Resource
 from nas.netadapt.origin import Origin
+from nas.netadapt.plan import plan
 from nas.netadapt.schedule import Amount, ReductionSchedule
 from nas.run import next_folder
 from nas.strict_yaml import validated
@@ -151,8 +152,19 @@ def begin(request: AdaptRequest, out: Path | None, console: Console) -> tuple[Pa
         num_trainings=request.num_trainings,
         threads=request.threads,
     )
+    check_reachable(config, dataset.num_classes)
     create_run(folder, config, dataset.fingerprint)
     return folder, dataset
+
+
+def check_reachable(config: AdaptConfig, num_classes: int) -> None:
+    """Raise UserError where schedule or network do not reach the target, as far as that is known without a device."""
+    if config.judging.exact and config.judging.num_steps == 0:
+        raise UserError("--exact --steps 0: the published loop trains every proposal; give it some steps")
+    if config.prices_latency:
+        return
+    goal = Goal.of(config.parsed_budgets, config.arch, config.latency.resolution, num_classes)
+    plan(config.network.name, config.arch, goal.model, config.reductions, goal.target, config.groups, goal.option)
 
 
 def _training(request: AdaptRequest) -> TrainRequest:

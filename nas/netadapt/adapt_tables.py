@@ -126,7 +126,7 @@ def _final_row(record: AdaptRecord, network: FinalNetwork) -> tuple[str, ...]:
 def differences(record: AdaptRecord) -> list[tuple[FinalNetwork, Difference]]:
     """The adapted network against each other one that was trained as it was."""
     adapted = record.final("adapted")
-    others = [network for network in record.finals if network is not adapted]
+    others = [network for network in record.finals if adapted and network.arch != adapted.arch]
     pairs = [(network, trained_difference(adapted, network)) for network in others] if adapted else []
     return [(network, difference) for network, difference in pairs if difference]
 

@@ -114,10 +114,12 @@ class UnreachableError(Exception):
 
     Attributes:
         best: the network of least cost so far.
+        target: cost to come down to.
     """
 
     def __init__(self, best: Position, target: float) -> None:
         self.best = best
+        self.target = target
         super().__init__(
             f"target {target:g} unreachable: after {best.step} steps no width saves anything below {best.cost:g}"
         )

@@ -178,8 +178,9 @@ class _Session:
             }
             self.run.write("seed", found)
         self.console.print(
-            f"seed      {self.config.network.name}: {self.goal.model.text(cost)}, right about {found['accuracy']:.1%} of "
-            f"{found['num_images']:,} held-out images",
+            f"seed      {self.config.network.name}: {self.goal.model.text(cost)} at {self.config.latency.resolution} px; "
+            f"right about {found['accuracy']:.1%} of {found['num_images']:,} held-out images of "
+            f"{self.network.resolution} px",
             highlight=False,
             soft_wrap=True,
         )

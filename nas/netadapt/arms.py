@@ -22,6 +22,7 @@ from nas.netadapt.outcomes import Outcomes, Signal, outcomes
 from nas.netadapt.tournament import Round
 from nas.netadapt.treatment import Treatment, treated
 from nas.netadapt.weighted_network import WeightedNetwork
+from nas.training import DivergedError
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
@@ -86,8 +87,12 @@ def _score_trained(
     torch.set_num_threads(threads)
     here = images.to(best_device())
     cut = network.narrowed(parse_arch(arch))
-    module = treated(cut, here.training, here.calibration, treatment, round_.num_steps, seed)
-    return outcomes(module, here.first(round_.share), signal)
+    scoring = here.first(round_.share)
+    try:
+        module = treated(cut, here.training, here.calibration, treatment, round_.num_steps, seed)
+    except DivergedError:
+        return np.zeros(len(scoring))  # a network that training has destroyed knows nothing
+    return outcomes(module, scoring, signal)
 
 
 @ray.remote(num_cpus=1, max_retries=MAX_RETRIES)
@@ -193,6 +198,8 @@ class Arms:
     def forget(self, step: int) -> None:
         """The step of that number is over: its scores are needed no more."""
         shutil.rmtree(self._folder / f"{step}", ignore_errors=True)
+        with contextlib.suppress(OSError):  # there are others
+            self._folder.rmdir()
 
     def _tasks(
         self, network: WeightedNetwork, parent: Position, archs: Sequence[ArchSpec], round_: Round
@@ -231,8 +238,10 @@ def _answer(task: ray.ObjectRef[Any], arch: ArchSpec) -> Any:
     try:
         return ray.get(task)
     except ray.exceptions.RayError as error:
-        reason = " ".join(str(getattr(error, "cause", None) or error).split())[:300]
-        raise UserError(f"scoring {arch} failed: {reason}") from None
+        cause = getattr(error, "cause", None) or error
+        reason = " ".join(str(cause).split())[:300]
+        cure = "; begin a new run with a lower --learning-rate" if isinstance(cause, DivergedError) else ""
+        raise UserError(f"training or scoring {arch} failed: {reason}{cure}") from None
 
 
 def _keep(file: Path, outcome: Outcomes) -> None:

@@ -53,7 +53,7 @@ def compare(
     Args:
         networks: to compare.
         config: of the adaptation.
-        folder: of the trainings, ``NAME-SEED``; those that are done are not done again.
+        folder: of the trainings, ``NAME-SEED``; those that are done are not done again, and equal networks are trained once.
         data: with the test split.
         dataset: what the configuration names.
         console: shows the trainings.
@@ -63,11 +63,16 @@ def compare(
     """
     test, device = data.test.to(best_device()), best_device()
     entries = []
+    known: dict[tuple[str, int], Mapping[str, Any]] = {}
     for compared in networks:
         counts = count(lower(compared.network.arch, config.latency.resolution, data.num_classes))
         trained = []
         for seed in range(config.seed, config.seed + config.num_trainings):
-            found = _trained(compared, seed, config, folder / f"{compared.name}-{seed}", dataset, console)
+            training = compared.network.arch.key, seed
+            if training not in known:
+                own = folder / f"{compared.name}-{seed}"
+                known[training] = _trained(compared, seed, config, own, dataset, console)
+            found = known[training]
             trained.append({"seed": seed, "num_correct": found["num_correct"]})
         entries.append(
             {

@@ -110,6 +110,7 @@ def descend(
     network, position, latency = seed.network, Position(seed.network.arch, seed.cost), seed.latency
     if trajectory.records:
         last = trajectory.records[-1]
+        arms.forget(last.step)
         network = trajectory.network(last.step, network.resolution, network.num_classes)
         position, latency = Position(network.arch, last.cost, last.step), last.latency
     taken: dict[int, _Accepted] = {}
