@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau
 
 from nas.rank_correlation import kendall_tau, tau_difference, tau_interval
 from tests.strategies import PROPERTY
@@ -18,18 +17,21 @@ FEW_LEVELS = st.lists(st.integers(0, 4).map(float), min_size=5, max_size=5).map(
 
 @PROPERTY
 @given(FEW_LEVELS, FEW_LEVELS)
-def test_tau_is_scipys_with_ties(one, other):
-    found, wanted = kendall_tau(one, other), kendalltau(one, other).statistic
+def test_tau_counts_pairs_and_leaves_ties_out(one, other):
+    ours, theirs = (np.sign(scores[:, None] - scores[None, :]) for scores in (one, other))
+    decided = math.sqrt(np.count_nonzero(ours) * np.count_nonzero(theirs))
+    wanted = float((ours * theirs).sum()) / decided if decided else math.nan
 
-    assert found == pytest.approx(wanted) or (math.isnan(found) and math.isnan(wanted))
+    assert kendall_tau(one, other) == pytest.approx(wanted, nan_ok=True)
 
 
 def test_perfect_and_opposite_orders():
     order = np.arange(10.0)
 
     assert tau_interval(order, order**3) == tau_interval(order, order)
-    assert tau_interval(order, order).value == tau_interval(order, order).low == 1
-    assert kendall_tau(order, -order) == -1
+    found = tau_interval(order, order)
+    assert (found.value, found.low) == pytest.approx((1, 1))
+    assert kendall_tau(order, -order) == pytest.approx(-1)
 
 
 def test_the_interval_covers_the_tau_of_the_population():
@@ -37,13 +39,13 @@ def test_the_interval_covers_the_tau_of_the_population():
     correlation = 0.8
     tau = 2 / math.pi * math.asin(correlation)  # of a bivariate normal distribution
     covered = 0
-    for seed in range(40):
+    for seed in range(20):
         one, noise = rng.normal(size=(2, 40))
         found = tau_interval(one, correlation * one + math.sqrt(1 - correlation**2) * noise, seed)
         assert found.low < found.value < found.high
         covered += found.low <= tau <= found.high
 
-    assert covered >= 33  # of 40 at 95 %: fewer would happen once in ten thousand times
+    assert covered >= 14  # of 20 at 95 %: fewer would happen once in thirty thousand times
 
 
 def test_a_difference_is_taken_on_the_same_networks():
