@@ -117,7 +117,7 @@ def adapt_command(
     ] = None,
     resolution: OwnResolution = None,
     num_classes: Annotated[
-        int | None, typer.Option(min=1, help="With --plan alone: outputs of the classifier; default 1000.")
+        int | None, typer.Option(min=1, help="With --plan: outputs of the classifier; default: the data's, else 1000.")
     ] = None,
     trainings: Annotated[
         int, typer.Option(min=0, help="From scratch in the end, of each network that is compared.")
@@ -255,17 +255,21 @@ def _plan(
 
     Args:
         request: what is asked for.
-        num_classes: outputs of the classifier.
+        num_classes: outputs of the classifier; None takes those of the data, of the table, or `DEFAULT_CLASSES`.
         option: that says where to stop; None where that are budgets.
         as_json: print JSON.
         needs_table: multiply-adds will not do.
     """
+    from nas.data import open_dataset
     from nas.netadapt.adapt_request import deployment_section, table_of
     from nas.netadapt.budget import Goal
     from nas.netadapt.cost import table_cost
     from nas.netadapt.plan import plan as planned
     from nas.netadapt.schedule import ReductionSchedule
 
+    source = request.data or request.origin.source
+    if num_classes is None and source is not None:
+        num_classes = len(open_dataset(source).class_names)
     section = deployment_section(request, num_classes)
     prices = table_of(section)
     budgets = request.budgets
