@@ -66,7 +66,7 @@ def test_a_configuration_that_was_edited_is_refused_and_the_lock_is_free(folder)
     path = folder / "config.yaml"
     text = path.read_text()
     path.write_text(text.replace("0.05L", "0.06L"))
-    with pytest.raises(UserError, match="config.yaml was changed since the run began; restore it"):
+    with pytest.raises(UserError, match=r"config\.yaml was changed since the run began; restore it"):
         AdaptRun(folder)
     path.write_text(text)
     with AdaptRun(folder):
@@ -137,7 +137,9 @@ def test_a_torn_last_line_is_a_step_that_was_not_kept(folder):
     whole = (folder / "steps.jsonl").read_bytes()
     with (folder / "steps.jsonl").open("ab") as file:
         file.write(b'{"step": 3, "par')
-    with pytest.warns(UserWarning, match="cut short"), AdaptRun(folder) as run:
+    with pytest.warns(UserWarning, match="cut short"):
+        run = AdaptRun(folder)
+    with run:
         assert run.steps.records == list(made_steps()[:2])
         run.steps.append(made_steps()[2])
     assert (folder / "steps.jsonl").read_bytes().startswith(whole)
