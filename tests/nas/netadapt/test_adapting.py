@@ -46,7 +46,7 @@ from tests.nas.netadapt.adaptations import (
 )
 from tests.nas.searching import Search
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 RESOLUTION, NUM_CLASSES = 32, 10
 NETWORK_FILES = {"arch.json", "model.onnx", "weights.safetensors"}
