@@ -326,13 +326,13 @@ def _words(process):
 
 
 def test_killed_anywhere_it_ends_as_if_nothing_had_happened(whole, cluster):
-    """A worker in the second round of the first step, then everything in the midst of the second step."""
+    """A worker in the last round of the first step (four proposals skip the second), then everything in the midst of the second step."""
     home, killed = whole.home, whole.home / "killed"
     _, arguments = begun(home, "killed", "--cost", "macs", "--trainings", 0, cluster=cluster)
     alone = [str(word) for word in arguments if word not in ("--ray-address", cluster)]
     search = Search(*alone, "--workers", "1", variables={"OMP_NUM_THREADS": "1"})
     try:
-        kill_a_task(search, "step 1 round 2")
+        kill_a_task(search, "step 1 round 3")
 
         def in_step_2():
             deadline = time.monotonic() + 1.0
@@ -478,7 +478,7 @@ def test_what_a_copy_of_a_run_refuses(whole, tmp_path, nas):
         assert (code, err.count("\n")) == (2, 1), err
         return err
 
-    assert "--resume continues a run as it began; leave out --steps, --cost" in refusal("--steps", 5, "--cost", "macs")
+    assert "--resume continues a run as it began; leave out --cost, --steps" in refusal("--steps", 5, "--cost", "macs")
     (folder / "final.json").unlink()
     text, pixels = (folder / "config.yaml").read_text(), data.read_bytes()
     (folder / "config.yaml").write_text(text.replace("0.08L", "0.07L"))
