@@ -326,7 +326,7 @@ def _words(process):
 
 
 def test_killed_anywhere_it_ends_as_if_nothing_had_happened(whole, cluster):
-    """A worker in the last round of the first step (four proposals skip the second), then everything in the midst of the second step."""
+    """A worker in the last round of step 1 (four proposals skip the second), then everything in the midst of step 2."""
     home, killed = whole.home, whole.home / "killed"
     _, arguments = begun(home, "killed", "--cost", "macs", "--trainings", 0, cluster=cluster)
     alone = [str(word) for word in arguments if word not in ("--ray-address", cluster)]
