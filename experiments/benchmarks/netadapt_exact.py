@@ -38,15 +38,14 @@ def run(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "nas.cli", *arguments], check=True, stdout=sys.stderr)
 
 
-def adapted(arguments: argparse.Namespace, weights: Path, folder: Path, *options: str) -> AdaptRecord:
-    """The finished run in `folder`."""
+def adapted(arguments: argparse.Namespace, seed: Path, folder: Path, *options: str) -> AdaptRecord:
+    """The finished run in `folder`, begun with the training in `seed`."""
     if (folder / "config.yaml").is_file():
         run("adapt", "--resume", str(folder))
     else:
-        asked = ("--arch", arguments.arch, "--weights", str(weights), "--data", arguments.data, "--out", str(folder))
-        how = ("--image-size", arguments.image_size, "--steps", arguments.steps, "--epochs", arguments.epochs)
         goal = ("--cost", "macs", "--schedule", arguments.schedule, "--target", arguments.target, "--no-baselines")
-        run("adapt", *asked, *map(str, how), *goal, "--trainings", str(arguments.trainings), "--flip", *options)
+        how = ("--steps", str(arguments.steps), "--trainings", str(arguments.trainings))
+        run("adapt", "--run", str(seed), "--out", str(folder), *goal, *how, *options)
     return AdaptRecord.read(folder)
 
 
@@ -113,6 +112,7 @@ def main() -> None:
     parser.add_argument("--arch", default="mobilenet_v2@0.35")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--flip", action="store_true", help="mirror images at random; not digits")
     parser.add_argument("--steps", type=int, default=160, help="of training, of an accepted proposal")
     parser.add_argument("--schedule", default="0.05L")
     parser.add_argument("--target", default="0.8L")
@@ -125,11 +125,10 @@ def main() -> None:
         if not (seed / "config.yaml").is_file():
             size, epochs = str(arguments.image_size), str(arguments.epochs)
             begin = ["train", arguments.arch, "--data", arguments.data, "--resolution", size, "--epochs", epochs]
-            begin += ["--holdout", "0.2", "--flip", "--out", str(seed)]
+            begin += ["--holdout", "0.2", "--out", str(seed), *(["--flip"] if arguments.flip else [])]
         run(*begin)
-    weights = seed / "best" / "weights.safetensors"
-    fast = adapted(arguments, weights, arguments.out / "fast")
-    exact = adapted(arguments, weights, arguments.out / "exact", "--exact")
+    fast = adapted(arguments, seed, arguments.out / "fast")
+    exact = adapted(arguments, seed, arguments.out / "exact", "--exact")
     found = compared(fast, exact)
     if arguments.json:
         print(json.dumps(found, indent=1, allow_nan=False))
