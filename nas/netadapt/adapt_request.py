@@ -22,6 +22,7 @@ from nas.netadapt.cost import Resource
 from nas.netadapt.origin import Origin
 from nas.netadapt.plan import plan
 from nas.netadapt.schedule import Amount, ReductionSchedule
+from nas.netadapt.seed_network import loaded_weights
 from nas.run import next_folder
 from nas.strict_yaml import validated
 from nas.train_config import NetworkSection, TrainRequest, misfit, resolve_config
@@ -131,6 +132,8 @@ def begin(request: AdaptRequest, out: Path | None, console: Console) -> tuple[Pa
     if origin.weights and (origin.source, origin.holdout, origin.seed) != (where, trained.data.holdout, trained.seed):
         note = "may have been trained on the images that are held out here: accuracies of the steps flatter them"
         console.print(f"note      {origin.weights} {note}", highlight=False, soft_wrap=True)
+    if origin.weights:
+        loaded_weights(origin.weights, origin.network.arch, resolution, dataset)
     latency = deployment_section(request, dataset.num_classes)
     if problem := misfit(origin.network.arch, latency.resolution):
         raise UserError(f"deployed at {latency.resolution} px: {problem}; give another --resolution")

@@ -87,7 +87,7 @@ def _of_run(folder: Path, note: str) -> Origin:
     path = folder / "config.yaml"
     found = read_mapping(path.read_text(), str(path)).get("format") if path.is_file() else None
     if found == adapt_config.FORMAT:
-        raise UserError(f"{folder}: an adaptation; take one of its networks: nas adapt pick {folder} --latency ...")
+        raise UserError(f"{folder}: an adaptation; take one of its networks: nas adapt pick {folder} --cost 0.85L")
     trained = find_trained(folder)
     if not path.is_file():
         raise UserError(f"{folder}: not a run folder (no config.yaml); an exported network is --arch and --weights")

@@ -14,7 +14,8 @@ from nas.netadapt.weighted_network import WeightedNetwork
 from nas.train import carry_on
 from nas.train_data import TrainingData
 from nas.train_run import TrainRun, create_run
-from nas.weights import load_weights
+from nas.weights import Loaded, load_weights
+from search_spaces.arch import ArchSpec
 from search_spaces.edits import one_layer_blocks
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
@@ -37,15 +38,25 @@ def seed_network(config: AdaptConfig, folder: Path, dataset: TrainingData, conso
     """
     weights = Path(config.weights) if config.weights else _trained(config, folder, dataset, console)
     resolution = config.training.data.resolution
-    loaded = load_weights(weights, config.training.arch, resolution=resolution)
+    loaded = loaded_weights(weights, config.training.arch, resolution, dataset)
+    module = build_module(lower(loaded.arch, resolution, loaded.num_classes), seed=0)
+    loaded.put_into(module)
+    return WeightedNetwork.of(one_layer_blocks(loaded.arch), module)
+
+
+def loaded_weights(weights: Path, arch: ArchSpec, resolution: int, dataset: TrainingData) -> Loaded:
+    """Weights of `arch` for the classes of `dataset`.
+
+    Raises:
+        UserError: the file holds none, or those of another network or of other classes.
+    """
+    loaded = load_weights(weights, arch, resolution=resolution)
     if loaded.num_classes != dataset.num_classes:
         raise UserError(
             f"{weights}: it tells {loaded.num_classes} classes apart and {dataset.source} has {dataset.num_classes}; leave "
             "the weights out, and the network is trained first"
         )
-    module = build_module(lower(loaded.arch, resolution, loaded.num_classes), seed=0)
-    loaded.put_into(module)
-    return WeightedNetwork.of(one_layer_blocks(loaded.arch), module)
+    return loaded
 
 
 def _trained(config: AdaptConfig, folder: Path, dataset: TrainingData, console: Console) -> Path:
@@ -53,7 +64,8 @@ def _trained(config: AdaptConfig, folder: Path, dataset: TrainingData, console: 
         create_run(folder, config.training, dataset.fingerprint, best_device())
     with TrainRun(folder) as run:
         if run.final is None:
-            console.print(f"training  {config.network.name} first, for it has no weights", highlight=False)
+            note = f"training  {config.network.name} first, for it has no weights"
+            console.print(note, highlight=False, soft_wrap=True)
         carry_on(run, dataset, console)
     return folder / "best" / WEIGHTS
 
