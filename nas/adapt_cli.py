@@ -101,7 +101,9 @@ def adapt_command(
     exact: Annotated[
         bool, typer.Option("--exact", help="The published loop: every proposal with all its training. Slow.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(min=0, help="Of fine-tuning, after each accepted proposal.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="Of training, of each accepted network; default 64, with --exact 500.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of the fine-tuning, constant; default 0.01.")] = None,
     holdout: Annotated[
         float | None, typer.Option(min=0.001, max=0.9, help="Part of the training split that judges; default 0.2.")

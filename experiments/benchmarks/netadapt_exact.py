@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/netadapt_exact.py --data imagenette64.npz --out runs/exact [--json]
 
-A network is trained, then adapted twice, by rounds and by `--exact`, with the same number of training steps for an accepted
-proposal; multiply-adds are the cost, so that no device is needed. Runs that are there already are gone on with.
+A network is trained, then adapted twice from these weights, by rounds and by `--exact`, each with its own default number of
+training steps; multiply-adds are the cost, so that no device is needed. Runs that are there already are gone on with.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def adapted(arguments: argparse.Namespace, seed: Path, folder: Path, *options: s
         run("adapt", "--resume", str(folder))
     else:
         goal = ("--cost", "macs", "--schedule", arguments.schedule, "--target", arguments.target, "--no-baselines")
-        how = ("--steps", str(arguments.steps), "--trainings", str(arguments.trainings))
-        run("adapt", "--run", str(seed), "--out", str(folder), *goal, *how, *options)
+        run("adapt", "--run", str(seed), "--out", str(folder), *goal, "--trainings", str(arguments.trainings), *options)
     return AdaptRecord.read(folder)
 
 
@@ -113,7 +112,6 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--flip", action="store_true", help="mirror images at random; not digits")
-    parser.add_argument("--steps", type=int, default=160, help="of training, of an accepted proposal")
     parser.add_argument("--schedule", default="0.05L")
     parser.add_argument("--target", default="0.8L")
     parser.add_argument("--trainings", type=int, default=3)
