@@ -30,7 +30,9 @@ class JudgingSection(Section):
 
     exact: bool = Field(False, description="each proposal with all its training; accuracy, not probability, counts")
     selection: Literal["slope", "accuracy"] = Field("slope", description="MobileNetV3's rule, or NetAdapt's")
-    num_steps: int = Field(64, ge=0, description="of fine-tuning: of the accepted network; an eighth of it of a finalist")
+    num_steps: int = Field(
+        64, ge=0, description="of fine-tuning: of the accepted network; an eighth of it of a finalist"
+    )
     learning_rate: float = Field(0.01, gt=0, description="constant, of the fine-tuning")
     num_calibration: Positive = Field(512, description="training images for the statistics of BN")
 
