@@ -116,3 +116,16 @@ def test_a_step_that_is_none(run):
     path.write_text(f'{header}\n{{"step": 1}}\n')
     with pytest.raises(UserError, match=r"steps\.jsonl: key 'latency' is missing"):
         AdaptRecord.read(run)
+
+
+def test_the_records_of_the_published_run_are_read():
+    """What the docs say of it, from the files themselves."""
+    [folder] = Path("experiments/results").glob("adapt_mobilenet_v2_imagenette64_*")
+    record = AdaptRecord.read(folder)
+    assert record.is_finished
+    assert len(record.steps) == 11
+    ratios = [step.predicted_ratio / step.change.ratio for step in record.steps if step.change]
+    assert max(abs(ratio - 1) for ratio in ratios) < 0.014
+    adapted, random = record.final("adapted"), record.final("random")
+    assert 0.97 * record.seed.target < adapted.latency.latency_ms <= record.seed.target
+    assert adapted.mean_correct > random.mean_correct
