@@ -120,7 +120,7 @@ def test_a_step_that_is_none(run):
 
 def test_the_records_of_the_published_run_are_read():
     """What the docs say of it, from the files themselves."""
-    [folder] = Path("experiments/results").glob("adapt_mobilenet_v2_imagenette64_*")
+    [folder] = (Path(__file__).parents[3] / "experiments" / "results").glob("adapt_mobilenet_v2_imagenette64_*")
     record = AdaptRecord.read(folder)
     assert record.is_finished
     assert len(record.steps) == 11
