@@ -186,7 +186,9 @@ def _before(op: Op, readers: list[Op], makers: Mapping[str, Op]) -> Before:
 
 
 def _shortcut(add: Op, makers: Mapping[str, Op]) -> Before:
-    return "add_pooled" if isinstance(makers.get(add.inputs[1]), AveragePool) else "add"
+    other = add.inputs[1]
+    own = other.rpartition(".")[0] == add.name.rpartition(".")[0]  # and not the layer before, which may be a pooling
+    return "add_pooled" if own and isinstance(makers.get(other), AveragePool) else "add"
 
 
 def _key(op: Op, source: Shape, after: After, before: Before) -> OpKey:

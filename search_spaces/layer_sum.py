@@ -52,7 +52,7 @@ class LayerSum:
         return total + summed[0]
 
     def _of_layers(self, block: Block, shape: Shape, name: str, norm: Norm | None) -> _Summed:
-        total = 0.0
+        total: float = 0  # whole numbers stay whole
         layers: Iterator[AnyLayer] = block.layers()
         for number, layer in enumerate(layers, start=1):
             key = (layer, shape, norm)

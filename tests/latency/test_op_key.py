@@ -73,6 +73,12 @@ def test_parsing_is_strict(text):
         OpKey.parse(text)
 
 
+def test_a_pooling_that_comes_before_a_layer_is_not_its_shortcut():
+    keys = keys_of("stem_k3_s22_o16 avgpool_k3_s11 r1_k3_s11_e6_i16_o16 head_o64")
+    assert keys["b2.l1.project"] == "pointwise 96->16 k1 s1 @16x16 none >add"
+    assert keys["b2.l1.add"] == keys_of("stem_k3_s22_o16 r1_k3_s11_e6_i16_o16 head_o64")["b1.l1.add"]
+
+
 def test_inverted_residual_with_squeeze_and_excite():
     keys = keys_of("stem_k3_s22_o16 r2_k3_s11_e6_i16_o16_se0.25 head_o64")
     assert keys["stem"] == "conv 3->16 k3 s2 @32x32 relu"

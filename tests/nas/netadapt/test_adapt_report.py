@@ -126,7 +126,7 @@ def test_the_terminal_says_the_same(run, page):
     console = Console(file=io.StringIO(), width=200, color_system=None)
     print_adapt_summary(run, console)
     text = console.file.getvalue()
-    assert "79.30 % (76.7 to 81.7)" in text
+    assert "79.3 ± 2.5 %" in text
     assert str(run / "report.html") in text
     flat = " ".join(text.split())
     assert "trained from scratch, it is not told apart from the uniform width multiplier" in flat

@@ -200,7 +200,7 @@ def test_disturbed_is_measured_again(cost, meter, rests, answer):
 def test_too_busy_is_an_error_that_says_how_to_go_on(cost, meter, rests, answer, reason):
     latency = cost.seed(SEED)
     child, before = proposals(cost, SEED)[0], cost(SEED)
-    meter.script = [answer] * 9
+    meter.script = [answer] * 3 * MAX_TRIES
     with pytest.raises(UserError, match=reason) as error:
         cost.settle(SEED, latency, child)
     assert len(rests) == MAX_TRIES - 1
