@@ -38,6 +38,10 @@ def train_share(work, num_threads):
 
     def second(self):
         if self.training.num_epochs == {num_epochs}:
+            lines = 1 + {num_epochs}  # the first worker writes down the epoch before it takes up the next
+            while (self.folder.folder / "epochs.jsonl").read_bytes().count(b"\\n") < lines:
+                time.sleep(0.05)
+            time.sleep(0.5)  # and its checkpoint
             {does}
         return next_epoch(self)
 
