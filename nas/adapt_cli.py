@@ -13,7 +13,7 @@ from rich.table import Table
 
 from nas.errors import UserError
 from nas.latency_cli import Json, OwnResolution, print_json
-from nas.train_cli import EXIT_INTERRUPTED
+from nas.train_cli import EXIT_INTERRUPTED, check_alone
 
 if TYPE_CHECKING:
     from nas.netadapt.adapt_request import AdaptRequest
@@ -28,7 +28,6 @@ EXIT_UNREACHABLE = 3
 """The target cannot be met; the steps before it stand."""
 
 _STANDS_IN = "multiply-adds stand for latency here, for there is no table yet: a run makes one; or give --table FILE"
-_BESIDE_RESUME = ("resume", "workers", "ray_address", "as_json")
 
 
 class CostName(StrEnum):
@@ -153,7 +152,7 @@ def adapt_command(
         return
     console = Console(stderr=as_json)
     if resume is not None:
-        _check_alone(context)
+        check_alone(context)
         from nas.netadapt.adapt_config import read_adapt_config
         from nas.train_data import opened
 
@@ -200,19 +199,6 @@ def adapt_command(
         check_address(ray_address)
     folder, dataset = begin(request, out, console)
     _carry_on(folder, dataset, console, as_json, workers, ray_address)
-
-
-def _check_alone(context: typer.Context) -> None:
-    """Raise UserError for options beside --resume."""
-    given = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if (source := context.get_parameter_source(str(parameter.name))) is not None
-        and source.name == "COMMANDLINE"
-        and parameter.name not in _BESIDE_RESUME
-    ]
-    if given:
-        raise UserError(f"--resume continues a run as it began; leave out {', '.join(given)}")
 
 
 def _carry_on(

@@ -127,7 +127,7 @@ def train_command(
 
     console = Console(stderr=as_json)
     if resume is not None:
-        _check_alone(context)
+        check_alone(context)
         _carry_on(resume, data_of(resume, console), console, as_json, workers, ray_address)
         return
     if network is None:
@@ -168,7 +168,7 @@ def train_command(
 _BESIDE_RESUME = ("resume", "workers", "ray_address", "as_json")
 
 
-def _check_alone(context: typer.Context) -> None:
+def check_alone(context: typer.Context) -> None:
     """Raise UserError for options beside --resume."""
     given = []
     for parameter in context.command.params:
