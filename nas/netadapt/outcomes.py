@@ -100,8 +100,3 @@ def paired(a: Outcomes, b: Outcomes) -> PairedDifference:
     differences = a - b
     standard_error = float(differences.std(ddof=1)) / len(differences) ** 0.5
     return PairedDifference(float(differences.mean()), Z_95 * standard_error)
-
-
-def separated(a: Outcomes, b: Outcomes) -> bool:
-    """Whether the 95 % interval of `paired` excludes 0: one network is better, and not by the luck of the images."""
-    return paired(a, b).excludes_zero

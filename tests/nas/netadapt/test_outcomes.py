@@ -11,7 +11,7 @@ from scipy import stats
 
 from nas.image_set import ImageSet
 from nas.netadapt import outcomes as outcomes_module
-from nas.netadapt.outcomes import outcomes, paired, separated
+from nas.netadapt.outcomes import outcomes, paired
 from nas.training import num_correct
 from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
@@ -70,16 +70,16 @@ def test_the_interval_of_right_and_wrong_is_that_of_mcnemar():
     assert difference.mean == pytest.approx((b - c) / n, rel=1e-12)
     variance = (b + c - (b - c) ** 2 / n) / (n * (n - 1))
     assert difference.half_width == pytest.approx(stats.norm.ppf(0.975) * variance**0.5, rel=1e-12)
-    assert separated(one, other)  # 0.045 and 0.0425
+    assert paired(one, other).excludes_zero  # 0.045 and 0.0425
     one[b + c] = 0
-    assert not separated(one, other)  # 0.04 and 0.0436
+    assert not paired(one, other).excludes_zero  # 0.04 and 0.0436
 
 
 def test_what_all_images_have_in_common_is_no_luck():
     one = np.linspace(0, 1, 9)
     assert paired(one, one) == outcomes_module.PairedDifference(0.0, 0.0)
-    assert not separated(one, one)
-    assert separated(np.full(9, 0.5), np.full(9, 0.25))
+    assert not paired(one, one).excludes_zero
+    assert paired(np.full(9, 0.5), np.full(9, 0.25)).excludes_zero
 
 
 @PROPERTY
