@@ -19,7 +19,8 @@ from latency.table import LatencyTable
 from nas.errors import UserError
 from nas.latency_table import keep_table, read_table
 from nas.netadapt.adapt_run import AdaptRun
-from nas.netadapt.measured_cost import Measured, MeasuredCost
+from nas.netadapt.corrected_prices import Measured
+from nas.netadapt.measured_cost import MeasuredCost
 from nas.netadapt.own_table import metered_by, table_for
 from nas.netadapt.step_record import StepRecord
 from nas.run import TABLE

@@ -18,8 +18,9 @@ from latency.reference import Reference
 from latency.table import fit_table
 from latency.table_build import observe, variant_networks
 from nas.errors import UserError
+from nas.netadapt.corrected_prices import Measured, fitted_line
 from nas.netadapt.cost import table_price_ms
-from nas.netadapt.measured_cost import MAX_TRIES, Measured, MeasuredCost, fitted_line
+from nas.netadapt.measured_cost import MAX_TRIES, MeasuredCost
 from nas.netadapt.proposal import offer
 from search_spaces.arch_string import parse_arch
 from search_spaces.edits import one_layer_blocks
