@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 import torch
 from safetensors.torch import load_file, save_file
 
 from latency.latency import Latency
-from nas.accuracy import wilson_interval
 from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import best_device
 from nas.export import export, input_metadata
+from nas.finalist import WINNER, Finalist
 from nas.network import resolve_network
 from nas.run import write_json
 from nas.training import ImageSet, num_correct, train
@@ -28,9 +27,7 @@ from search_spaces.count import count
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
 
-WINNER = "winner"
 _LONGEST_NAME = 100
-FINAL_VERSION = 2
 
 Weights = dict[str, torch.Tensor]
 """A state dict, on the CPU."""
@@ -42,56 +39,6 @@ class FinalLatency:
 
     latency: Latency
     device_latencies: Mapping[str, Latency]
-
-
-@dataclass(frozen=True, slots=True)
-class Finalist:
-    """One network of the final comparison.
-
-    Attributes:
-        name: ``winner`` or the zoo's name.
-        arch: its string.
-        macs: at the deployment resolution.
-        params: trained parameters.
-        num_test: images of the test split.
-        num_correct: of these, classified right.
-        latency: measured beside the others, as a dict; with several devices what stands for all, as in a trial; None
-            when the run measures nothing.
-        training_s: wall seconds.
-        inherited: training began with the supernet's weights, not from scratch.
-        device_latencies: device name -> latency there, as dicts, with several devices; empty with one.
-    """
-
-    name: str
-    arch: str
-    macs: int
-    params: int
-    num_test: int
-    num_correct: int
-    latency: Mapping[str, Any] | None
-    training_s: float
-    device_latencies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    inherited: bool = False
-
-    @property
-    def accuracy(self) -> float:
-        """On the test split, in [0, 1]."""
-        return self.num_correct / self.num_test
-
-    @property
-    def accuracy_interval(self) -> tuple[float, float]:
-        """95 % interval over test images; training again with another seed varies more."""
-        return wilson_interval(self.num_correct, self.num_test)
-
-    @property
-    def measured(self) -> Latency | None:
-        """Latency, where it was measured."""
-        return Latency.from_dict(self.latency) if self.latency else None
-
-    def measured_on(self, device: str) -> Latency | None:
-        """Latency on one of several devices, where it was measured."""
-        found = self.device_latencies.get(device)
-        return Latency.from_dict(found) if found else None
 
 
 @ray.remote(num_cpus=1, max_retries=0)

@@ -15,7 +15,7 @@ from latency.latency import Latency
 from nas.calibration import Calibration
 from nas.config import Config
 from nas.errors import UserError
-from nas.finale import FINAL_VERSION, WINNER, Finalist
+from nas.finalist import FINAL_VERSION, WINNER, Finalist
 from nas.objective import Objective
 from nas.over_devices import DeviceObjectives
 from nas.run import read_calibration, read_config

@@ -24,15 +24,8 @@ from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import Evaluator
 from nas.evaluators import build_evaluator, supernet_evaluator
-from nas.finale import (
-    FINAL_VERSION,
-    WINNER,
-    Finalist,
-    FinalLatency,
-    Weights,
-    export_winner,
-    train_finalists,
-)
+from nas.finale import FinalLatency, Weights, export_winner, train_finalists
+from nas.finalist import FINAL_VERSION, WINNER, Finalist
 from nas.images import Images
 from nas.latency_table import keep_table
 from nas.network import resolve_network

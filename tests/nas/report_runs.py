@@ -13,7 +13,7 @@ from latency.estimator import Spread
 from latency.latency import Latency
 from nas.calibration import Calibration, DeviceCalibration, DeviceState
 from nas.config import Config, parse_config
-from nas.finale import FINAL_VERSION, Finalist
+from nas.finalist import FINAL_VERSION, Finalist
 from nas.run import Run, write_json
 from nas.study import Constraints, Study
 from nas.trial import Trial, read_trials

@@ -5,7 +5,8 @@ from safetensors.torch import load_file, save_file
 from latency.latency import Latency
 from nas.accuracy import wilson_interval
 from nas.errors import UserError
-from nas.finale import Finalist, check_baselines, export_winner
+from nas.finale import check_baselines, export_winner
+from nas.finalist import Finalist
 from nas.trained import find_trained, model_card
 from nas.training import ImageSet
 from search_spaces.arch_string import parse_arch
