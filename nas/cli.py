@@ -21,7 +21,9 @@ from nas.errors import UserError
 from nas.latency_cli import Json, latency_app, print_json
 from nas.latency_table_cli import estimate_command, table_app
 from nas.proxy_check_cli import proxy_check_command
+from nas.replay_cli import replay_command
 from nas.train_cli import export_command, train_command
+from nas.watch_cli import watch_command
 from nas.zoo_cli import zoo_app
 
 app = typer.Typer(
@@ -42,9 +44,11 @@ app.add_typer(device_app, name="device")
 app.add_typer(bench_app, name="bench")
 app.add_typer(adapt_app, name="adapt")
 app.command("proxy-check")(proxy_check_command)
+app.command("replay")(replay_command)
 app.command("claims")(claims_command)
 app.command("train")(train_command)
 app.command("export")(export_command)
+app.command("watch")(watch_command)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

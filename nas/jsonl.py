@@ -112,6 +112,45 @@ def read_json_lines(path: Path, format_name: str, version: int) -> list[dict[str
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     lines, _ = _whole_lines(path)
+    return _records(path, lines, format_name, version)
+
+
+class JsonLinesTail:
+    """What somebody else appends to such a file, as it comes; changes nothing, and waits for a file that is not there yet.
+
+    Args:
+        path: the file.
+        format_name: of its first line.
+        version: of the format.
+    """
+
+    def __init__(self, path: Path, format_name: str, version: int) -> None:
+        self._path = path
+        self._format = (format_name, version)
+        self._num_bytes = 0
+        self._num_records = 0
+
+    def new_records(self) -> list[dict[str, Any]]:
+        """Records that have come whole since the last call; a torn last line is left for a later one.
+
+        Raises:
+            UserError: another format or version, a damaged line, or a file in the place of the one that was followed.
+        """
+        if not self._path.is_file() or self._path.stat().st_size == self._num_bytes:
+            return []
+        lines, num_bytes = _whole_lines(self._path)
+        if num_bytes < self._num_bytes:
+            raise UserError(f"{self._path}: another file has taken its place; begin to watch anew")
+        if not lines:
+            return []
+        records = _records(self._path, lines, *self._format)
+        new = records[self._num_records :]
+        self._num_bytes, self._num_records = num_bytes, len(records)
+        return new
+
+
+def _records(path: Path, lines: list[dict[str, Any]], format_name: str, version: int) -> list[dict[str, Any]]:
+    """What comes after the header."""
     if not lines or lines[0] != {"format": format_name, "version": version}:
         raise UserError(f"{path}: not a {format_name} file of version {version}")
     return lines[1:]

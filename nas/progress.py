@@ -9,8 +9,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from nas.trial import Trial, best_trial
+from nas.trial import Trial, best_trial, pareto_front
+
+NUM_LATEST = 5
+"""Finished trials that the panel shows one by one."""
+NUM_OF_FRONT = 8
+"""Networks of the front that the panel shows at most."""
+WINDOW = 10
+"""Trials that rewards are averaged over, to see whether the controller gets anywhere."""
 
 
 class SearchProgress:
@@ -20,13 +28,15 @@ class SearchProgress:
         console: where to show it.
         num_trials: distinct networks to come.
         target_ms: latency target.
+        elapsed_s: seconds that the study has taken so far.
     """
 
-    def __init__(self, console: Console, num_trials: int, target_ms: float) -> None:
+    def __init__(self, console: Console, num_trials: int, target_ms: float, elapsed_s: float = 0.0) -> None:
         self._console = console
         self._num_trials = num_trials
         self._target_ms = target_ms
         self._trials: list[Trial] = []
+        self._front: list[Trial] = []
         self._running: dict[int, float | None] = {}
         self._started = time.monotonic()
         self._num_resumed = 0
@@ -38,6 +48,7 @@ class SearchProgress:
             TextColumn("{task.fields[left]}"),
         )
         self._task = self._bar.add_task("trials", total=num_trials, left="")
+        self._bar.tasks[0].start_time = self._bar.get_time() - elapsed_s
         self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> SearchProgress:
@@ -54,6 +65,7 @@ class SearchProgress:
     def resume(self, trials: list[Trial]) -> None:
         """Trials that an earlier process finished."""
         self._trials = list(trials)
+        self._front = pareto_front(self._trials)
         self._num_resumed = self._num_distinct
         self._bar.update(self._task, completed=self._num_distinct)
 
@@ -65,6 +77,7 @@ class SearchProgress:
         """A trial is over."""
         self._running.pop(trial.number, None)
         self._trials.append(trial)
+        self._front = pareto_front([*self._front, trial])
         self._bar.update(self._task, completed=self._num_distinct, left=self._time_left())
         if trial.status == "failed":
             self._console.print(
@@ -84,20 +97,51 @@ class SearchProgress:
         seconds = (time.monotonic() - self._started) / done * (self._num_trials - self._num_distinct)
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
+    @property
+    def standing(self) -> str:
+        """Where the study stands, in a line."""
+        best = best_trial(self._trials)
+        so_far = f"best {describe(best)}" if best else "none has succeeded"
+        return f"[{self._num_distinct}/{self._num_trials}] {so_far}; target {self._target_ms:.2f} ms"
+
     def _line(self, trial: Trial) -> str:
         best = best_trial(self._trials)
-        so_far = f"; best {describe(best)}" if best else ""
         count = f"[{self._num_distinct}/{self._num_trials}]"
-        return f"{count} trial {trial.number}: {describe(trial)}{so_far}; {self._time_left()}"
+        parts = [f"{count} trial {trial.number}: {describe(trial)}", f"best {describe(best)}" if best else ""]
+        return "; ".join(part for part in (*parts, self._time_left()) if part)
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 1))
         table.add_row(self._bar)
         best = best_trial(self._trials)
         table.add_row(f"best     {describe(best) if best else 'none yet'} (target {self._target_ms:.2f} ms)")
+        if self._front:
+            table.add_row(f"front    {front_text(self._front)}")
+        if rewards := rewards_text(self._trials):
+            table.add_row(f"rewards  {rewards}")
         running = ", ".join(f"#{n} at {a:.1%}" if a is not None else f"#{n}" for n, a in sorted(self._running.items()))
-        table.add_row(f"running  {running}")
+        if running:
+            table.add_row(f"running  {running}")
+        for trial in reversed(self._trials[-NUM_LATEST:]):
+            table.add_row(Text(f"trial {trial.number:<3}{describe(trial)}", style="dim"))
         return table
+
+
+def front_text(front: list[Trial]) -> str:
+    """A front in a line, fastest first; of a long one some networks, both ends among them."""
+    steps = min(len(front), NUM_OF_FRONT) - 1
+    shown = [front[round(i * (len(front) - 1) / steps)] for i in range(steps + 1)] if steps else front
+    points = ", ".join(f"{trial.accuracy or 0.0:.1%} in {trial.latency_ms or 0.0:.2f} ms" for trial in shown)
+    return points if len(shown) == len(front) else f"{len(front)} networks, among them {points}"
+
+
+def rewards_text(trials: list[Trial]) -> str:
+    """What the controller's latest suggestions earned, and those before; nothing before there are so many."""
+    rewards = [trial.reward for trial in sorted(trials, key=lambda t: t.number)]
+    if len(rewards) < 2 * WINDOW:
+        return ""
+    latest, before = (sum(part) / WINDOW for part in (rewards[-WINDOW:], rewards[-2 * WINDOW : -WINDOW]))
+    return f"{latest:.4f} on average over the last {WINDOW} trials, {before:.4f} over the {WINDOW} before"
 
 
 def describe(trial: Trial) -> str:

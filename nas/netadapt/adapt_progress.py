@@ -40,10 +40,17 @@ class AdaptProgress:
         target: cost to come down to.
         seed_cost: of the network that the adaptation began with.
         name: of the trajectory.
+        elapsed_s: seconds that it has taken so far.
     """
 
     def __init__(
-        self, console: Console, text: Callable[[float], str], target: float, seed_cost: float, name: str = "adapted"
+        self,
+        console: Console,
+        text: Callable[[float], str],
+        target: float,
+        seed_cost: float,
+        name: str = "adapted",
+        elapsed_s: float = 0.0,
     ) -> None:
         self._console = console
         self._text = text
@@ -61,6 +68,7 @@ class AdaptProgress:
             TextColumn("{task.fields[left]}"),
         )
         self._task = self._bar.add_task(name, total=max(seed_cost - target, 0.0), left="")
+        self._bar.tasks[0].start_time = self._bar.get_time() - elapsed_s
         self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> AdaptProgress:
@@ -128,7 +136,8 @@ class AdaptProgress:
         table.add_row(self._bar)
         table.add_row(Text(f"at       {self._standing()}"))
         table.add_row(Text(f"last     {self._narrowed}"))
-        table.add_row(Text(f"scoring  {self._scoring}"))
+        if self._scoring:
+            table.add_row(Text(f"scoring  {self._scoring}"))
         return table
 
 

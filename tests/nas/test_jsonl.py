@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import UserError
-from nas.jsonl import JsonLines, read_json_lines
+from nas.jsonl import JsonLines, JsonLinesTail, read_json_lines
 from tests.strategies import PROPERTY
 
 RECORDS = [
@@ -224,3 +224,34 @@ def test_a_record_is_one_write(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(path.read_bytes()))
     write(path)
     assert [raw.count(b"\n") for raw in synced] == [1, 2, 3, 4]
+
+
+def test_the_tail_gives_each_record_once_and_waits_for_what_is_not_whole(path):
+    tail = JsonLinesTail(path, "test", 1)
+    assert tail.new_records() == []  # no file yet
+    path.write_bytes(b'{"format":"te')
+    assert tail.new_records() == []  # no header yet
+    path.unlink()
+    write(path, RECORDS[:2])
+    assert tail.new_records() == RECORDS[:2]
+    assert tail.new_records() == []
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"number": 2, "li')
+    assert tail.new_records() == []
+    path.write_bytes(whole + b"\0\0\0\n")  # what a shared folder may show of a line that is on its way
+    assert tail.new_records() == []
+    path.write_bytes(whole)
+    write(path, RECORDS[2:])
+    assert tail.new_records() == RECORDS[2:]
+
+
+def test_the_tail_refuses_other_files(path):
+    write(path)
+    with pytest.raises(UserError, match="not a test file of version 2"):
+        JsonLinesTail(path, "test", 2).new_records()
+    tail = JsonLinesTail(path, "test", 1)
+    tail.new_records()
+    path.unlink()
+    write(path, RECORDS[:1])
+    with pytest.raises(UserError, match="another file has taken its place"):
+        tail.new_records()
