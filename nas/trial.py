@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from latency.latency import Latency
+from nas.dominance import front_positions
 from nas.jsonl import read_json_lines
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
@@ -99,12 +101,10 @@ def read_trials(path: Path) -> list[Trial]:
 
 def pareto_front(trials: list[Trial]) -> list[Trial]:
     """Trials that no other beats in accuracy and latency both, fastest first; of equal ones the earliest stays."""
-    done = [t for t in trials if t.status == "ok" and t.latency_ms is not None and t.accuracy is not None]
-    front: list[Trial] = []
-    for trial in sorted(done, key=lambda t: (t.latency_ms, -(t.accuracy or 0.0), t.number)):
-        if not front or (trial.accuracy or 0.0) > (front[-1].accuracy or 0.0):
-            front.append(trial)
-    return front
+    done = sorted((t for t in trials if t.status == "ok"), key=lambda t: t.number)
+    latencies_ms = [math.nan if t.latency_ms is None else t.latency_ms for t in done]
+    accuracies = [math.nan if t.accuracy is None else t.accuracy for t in done]
+    return [done[position] for position in front_positions(latencies_ms, accuracies)]
 
 
 def best_trial(trials: list[Trial]) -> Trial | None:

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from latency.latency import Latency
 from nas.errors import UserError
 from nas.jsonl import read_json_lines
-from nas.netadapt.adapt_config import FORMAT as CONFIG_FORMAT
-from nas.netadapt.adapt_config import AdaptConfig, read_adapt_config
 from nas.netadapt.final_network import FinalNetwork, NetworkName, latency_in, trusted
 from nas.netadapt.schedule import within
 from nas.netadapt.step_record import FORMAT as STEPS_FORMAT
@@ -21,6 +19,11 @@ from nas.netadapt.step_record import VERSION as STEPS_VERSION
 from nas.netadapt.step_record import StepRecord
 from nas.strict_yaml import read_mapping
 
+if TYPE_CHECKING:
+    from nas.netadapt.adapt_config import AdaptConfig
+
+CONFIG_FORMAT = "nas-adapt"
+"""Of `nas.netadapt.adapt_config`, whose import takes torch's seconds."""
 SEED_FORMAT, UNIFORM_FORMAT, FINAL_FORMAT = "nas-adapt-seed", "nas-adapt-uniform", "nas-adapt-final"
 VERSION = 1
 """Of all three."""
@@ -91,13 +94,12 @@ class UniformRecord:
         return cls(latency=latency_in(document), **{name: document[name] for name in names})
 
 
-@dataclass(frozen=True)
-class AdaptRecord:
-    """A run folder of ``nas adapt``.
+@dataclass(frozen=True, kw_only=True)
+class AdaptJournal:
+    """What happened in a run folder of ``nas adapt``; to read it takes no torch.
 
     Attributes:
         folder: where it lies.
-        config: what was asked for.
         seed: what it began with.
         steps: accepted so far.
         random: steps of the baseline that accepts any proposal; empty where it was not run.
@@ -106,7 +108,6 @@ class AdaptRecord:
     """
 
     folder: Path
-    config: AdaptConfig
     seed: SeedRecord
     steps: tuple[StepRecord, ...]
     random: tuple[StepRecord, ...]
@@ -114,29 +115,14 @@ class AdaptRecord:
     finals: tuple[FinalNetwork, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> AdaptRecord:
+    def read(cls, folder: Path) -> Self:
         """Read a run folder; changes nothing in it.
 
         Raises:
             UserError: not a run of ``nas adapt``, one stopped before its seed was known, or a file that is damaged or of
                 another version.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; give the run folder that nas adapt wrote")
-        config = read_adapt_config(folder)
-        if not (folder / "seed.json").is_file():
-            raise UserError(
-                f"{folder}: stopped before its seed was measured (no seed.json); go on with: nas adapt --resume {folder}"
-            )
-        return cls(
-            folder=folder,
-            config=config,
-            seed=_required(folder / "seed.json", SEED_FORMAT, SeedRecord.from_dict),
-            steps=read_steps(folder / "steps.jsonl"),
-            random=read_steps(folder / "random" / "steps.jsonl"),
-            uniform=_read(folder / "uniform.json", UNIFORM_FORMAT, UniformRecord.from_dict),
-            finals=_read(folder / "final.json", FINAL_FORMAT, _final_networks) or (),
-        )
+        return cls(**_contents(folder))
 
     @property
     def name(self) -> str:
@@ -147,11 +133,6 @@ class AdaptRecord:
     def unit(self) -> str:
         """Of all costs."""
         return self.seed.unit
-
-    @property
-    def rule(self) -> str:
-        """Of acceptance: a key of `nas.netadapt.selection.RULES`."""
-        return self.config.judging.selection
 
     @property
     def cost(self) -> float:
@@ -186,6 +167,53 @@ class AdaptRecord:
     def final(self, name: NetworkName) -> FinalNetwork | None:
         """A network of the final comparison; None where it is not in it."""
         return next((network for network in self.finals if network.name == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRecord(AdaptJournal):
+    """A run folder of ``nas adapt``, with what was asked for.
+
+    Attributes:
+        config: the request.
+    """
+
+    config: AdaptConfig
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a run folder; changes nothing in it, and raises as `AdaptJournal.read`."""
+        from nas.netadapt.adapt_config import read_adapt_config
+
+        _check_folder(folder)
+        config = read_adapt_config(folder)
+        return cls(config=config, **_contents(folder))
+
+    @property
+    def rule(self) -> str:
+        """Of acceptance: a key of `nas.netadapt.selection.RULES`."""
+        return self.config.judging.selection
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the run folder that nas adapt wrote")
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    """The fields of `AdaptJournal`."""
+    _check_folder(folder)
+    if not (folder / "seed.json").is_file():
+        raise UserError(
+            f"{folder}: stopped before its seed was measured (no seed.json); go on with: nas adapt --resume {folder}"
+        )
+    return {
+        "folder": folder,
+        "seed": _required(folder / "seed.json", SEED_FORMAT, SeedRecord.from_dict),
+        "steps": read_steps(folder / "steps.jsonl"),
+        "random": read_steps(folder / "random" / "steps.jsonl"),
+        "uniform": _read(folder / "uniform.json", UNIFORM_FORMAT, UniformRecord.from_dict),
+        "finals": _read(folder / "final.json", FINAL_FORMAT, _final_networks) or (),
+    }
 
 
 def is_adaptation(folder: Path) -> bool:
