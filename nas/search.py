@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from controllers.controller import Controller
 from controllers.reinforce import ReinforceController
 from latency.latency import Latency
 from latency.measuring_lock import is_measuring
+from nas.announcing_journal import AnnouncingJournal, Listener
 from nas.arch_table import file_digest
 from nas.bench import Bench, opened_bench
 from nas.calibration import Calibration
@@ -34,11 +35,13 @@ from nas.over_devices import DeviceObjectives, objectives_told
 from nas.policy_file import settled_policy, write_policy
 from nas.progress import SearchProgress
 from nas.ray_cluster import Cluster, ray_cluster
+from nas.ray_gauges import SearchGauges
 from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
 from nas.run import TABLE, Run, write_json
 from nas.study import Constraints, ReplayError, Study
 from nas.supernet_evaluator import SupernetEvaluator
 from nas.table_trust import NUM_NETWORKS, check_prices
+from nas.tensorboard_curves import SearchCurves
 from nas.trial import Trial, best_trial
 from search_spaces.arch import ArchSpec
 from search_spaces.count import Counts, count
@@ -72,8 +75,39 @@ def search(run: Run, images: Images | None, console: Console, ray_address: str |
         cluster = stack.enter_context(ray_cluster(ray_address, num_cpus))
         console.print(f"run       {run.folder}\ndashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
         session = stack.enter_context(_session(run, images, cluster, console))
-        trials = session.run_trials()
+        gauges = SearchGauges(run.folder.resolve().name, config.trials, session.objectives.first.target_ms)
+        curves = stack.enter_context(SearchCurves(run.folder))
+        trials = session.run_trials((gauges.finished, curves.finished))
         return session.finish(trials) if config.final else []
+
+
+def winner_again(run: Run, images: Images, arch: ArchSpec, seed: int, console: Console) -> Finalist:
+    """The winner of a finished run, measured and trained once more, as its final comparison did but with `seed`.
+
+    What comes of it is kept in ``remeasured/`` of the run: with the same seed it is not done twice.
+
+    Raises:
+        UserError: data or device are others than before, or the training failed.
+    """
+    config = run.config
+    folder = run.folder / "remeasured" / f"seed-{seed}"
+    folder.parent.mkdir(exist_ok=True)
+    with (
+        ray_cluster(None, (config.concurrency or 1) * config.cpus_per_trial) as cluster,
+        _session(run, images, cluster, console) as session,
+    ):
+        (found,) = train_finalists(
+            {WINNER: arch},
+            {},
+            session.measured,
+            images.training,
+            images.test,
+            images.dataset.num_classes,
+            config.model_copy(update={"seed": seed}),
+            folder,
+            lambda name: console.print(f"trained {name} with seed {seed}", highlight=False),
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -95,7 +129,7 @@ class _Session:
         section = self.config.latency
         return count(lower(arch, section.resolution, section.num_outputs))
 
-    def run_trials(self) -> list[Trial]:
+    def run_trials(self, listeners: Sequence[Listener]) -> list[Trial]:
         config = self.config
         evaluator, controller = self._chosen()
         finished = self.run.finished_trials()
@@ -107,7 +141,7 @@ class _Session:
             failure_reward=self.objectives.failure_reward,
             num_trials=config.trials,
             concurrency=config.concurrency or 1,
-            journal=self.run,
+            journal=AnnouncingJournal(self.run, finished, listeners),
             finished=finished,
             objectives=partial(objectives_told, config.latency.over_devices),
         )
@@ -158,6 +192,7 @@ class _Session:
     def _services(self, evaluator: Evaluator) -> Services:
         config = self.config
         return Services(
+            run=self.run.folder.resolve().name,
             evaluator=evaluator,
             meters=self.bench.trial_actors,
             meter_nodes=self.bench.nodes if self.bench.trial_actors else frozenset(),
@@ -178,7 +213,7 @@ class _Session:
             finalists = train_finalists(
                 networks,
                 {WINNER: self._inherited(best.arch)} if config.final.inherit else {},
-                self._measured,
+                self.measured,
                 images.training,
                 images.test,
                 images.dataset.num_classes,
@@ -208,7 +243,8 @@ class _Session:
         evaluator, _ = self._one_shot() if one_shot else supernet_evaluator(self.config, self.images, self.console)
         return dict(evaluator.inherited(arch, self.images.split(self.config)[0]).state_dict())
 
-    def _measured(self, arch: ArchSpec) -> FinalLatency | None:
+    def measured(self, arch: ArchSpec) -> FinalLatency | None:
+        """As carefully as the final comparison is; None where nothing is measured."""
         assert self.config.final is not None
         found = self.bench.measure(arch, self.config.final.grade)
         if found is None:

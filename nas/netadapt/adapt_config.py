@@ -9,9 +9,12 @@ from pydantic import Field
 
 from nas.errors import UserError
 from nas.latency_section import LatencySection
-from nas.netadapt.budget import Budget, parse_budgets
+from nas.netadapt.adaptation import Rules
+from nas.netadapt.budget import Budget, Goal, parse_budgets
 from nas.netadapt.outcomes import Signal
+from nas.netadapt.proposal import GROUPS, Cost
 from nas.netadapt.schedule import ReductionSchedule
+from nas.netadapt.selection import RULES
 from nas.netadapt.tournament import Round, halving, published
 from nas.netadapt.treatment import Treatment
 from nas.section import Positive, Section
@@ -81,6 +84,22 @@ class AdaptConfig(Section):
     def parsed_budgets(self) -> tuple[Budget, ...]:
         """The budgets."""
         return parse_budgets(self.budgets)
+
+    def rules(self, seed_cost: float, target: float) -> Rules:
+        """How the network is adapted, from its own cost to `target`, both in the unit of the cost."""
+        select, kinds = RULES[self.judging.selection].select, GROUPS[self.groups]
+        return Rules(self.reductions, seed_cost, target, selection=select, kinds=kinds)
+
+    def goal(self, num_classes: int, price_ms: Cost | None = None, seed_latency_ms: float | None = None) -> Goal:
+        """What is reduced, and how far; arguments as of `Goal.of`, and errors."""
+        return Goal.of(
+            self.parsed_budgets,
+            self.arch,
+            self.latency.resolution,
+            num_classes,
+            price_ms=price_ms,
+            seed_latency_ms=seed_latency_ms,
+        )
 
     @property
     def prices_latency(self) -> bool:

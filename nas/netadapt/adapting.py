@@ -20,14 +20,13 @@ from nas.netadapt.adapt_run import FINAL, SEED_TRAINING, UNIFORM, AdaptRun, Traj
 from nas.netadapt.adaptation import Position, Rules, UnreachableError
 from nas.netadapt.arms import Arms, Scored, nobody
 from nas.netadapt.budget import Goal
-from nas.netadapt.comparison import Compared, compare
+from nas.netadapt.comparison import Compared, compare, from_scratch
 from nas.netadapt.descent import Seed, descend, lottery, tournaments
 from nas.netadapt.device import Device, opened_device
 from nas.netadapt.measured_cost import MeasuredCost
 from nas.netadapt.outcomes import outcomes
 from nas.netadapt.plan import plan
 from nas.netadapt.pricing import AsMeasured, AsPriced, Pricing
-from nas.netadapt.proposal import GROUPS
 from nas.netadapt.seed_network import check_skill, seed_network
 from nas.netadapt.selection import RULES
 from nas.netadapt.step_record import StepRecord
@@ -85,16 +84,30 @@ def carry_on(
             return _Session(run, data, dataset, console, device, network).finish()
 
 
+def adapted_again(
+    run: AdaptRun, dataset: TrainingData, arch: ArchSpec, seed: int, console: Console
+) -> tuple[Latency | None, int]:
+    """The network that a finished adaptation came to, measured and trained from scratch once more.
+
+    What comes of it is kept in ``remeasured/`` of the run: with the same seed it is not trained twice.
+
+    Returns:
+        Its latency, None where nothing is measured, and the test images that it classifies right.
+
+    Raises:
+        UserError: data or device are others than before, or the training failed.
+    """
+    run.check_data(dataset.fingerprint)
+    with opened_device(run, dataset.num_classes, console) as device:
+        latency = device.latencies().measured(arch) if device else None
+    folder = run.folder / "remeasured" / f"seed-{seed}"
+    found = from_scratch("adapted", arch, seed, run.config, folder, dataset, console)
+    return latency, int(found["num_correct"])
+
+
 def _goal(config: AdaptConfig, num_classes: int, device: Device | None, latencies: MeasuredCost | None) -> Goal:
     """What is reduced, and how far; `latencies` price it, if there is a device."""
-    return Goal.of(
-        config.parsed_budgets,
-        config.arch,
-        config.latency.resolution,
-        num_classes,
-        price_ms=latencies,
-        seed_latency_ms=device.seed_latency.latency_ms if device else None,
-    )
+    return config.goal(num_classes, latencies, device.seed_latency.latency_ms if device else None)
 
 
 @dataclass(frozen=True)
@@ -129,13 +142,7 @@ class _Session:
         """The steps, the baselines, the comparison."""
         config, seed = self.config, self._seed()
         target = self.goal.target.of(seed.cost)
-        rules = Rules(
-            config.reductions,
-            seed.cost,
-            target,
-            selection=RULES[config.judging.selection].select,
-            kinds=GROUPS[config.groups],
-        )
+        rules = config.rules(seed.cost, target)
         adapted = self._descent(seed, rules, self.run.steps, "adapted")
         networks = [Compared("seed", seed.network, seed.cost, seed.latency), adapted]
         if config.baselines:

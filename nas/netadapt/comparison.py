@@ -19,6 +19,7 @@ from nas.train_config import NetworkSection
 from nas.train_data import TrainingData
 from nas.train_run import TrainRun, create_run
 from nas.training import num_correct
+from search_spaces.arch import ArchSpec
 from search_spaces.count import count
 from search_spaces.lower import lower
 
@@ -71,7 +72,9 @@ def compare(
             training = compared.network.arch.key, seed
             if training not in known:
                 own = folder / f"{compared.name}-{seed}"
-                known[training] = _trained(compared, seed, config, own, dataset, console)
+                known[training] = from_scratch(
+                    compared.name, compared.network.arch, seed, config, own, dataset, console
+                )
             found = known[training]
             trained.append({"seed": seed, "num_correct": found["num_correct"]})
         entries.append(
@@ -90,13 +93,18 @@ def compare(
     return entries
 
 
-def _trained(
-    compared: Compared, seed: int, config: AdaptConfig, folder: Path, dataset: TrainingData, console: Console
+def from_scratch(
+    name: str,
+    arch: ArchSpec,
+    seed: int,
+    config: AdaptConfig,
+    folder: Path,
+    dataset: TrainingData,
+    console: Console,
 ) -> Mapping[str, Any]:
-    """What came of a training from scratch."""
+    """What came of a training by the recipe of an adaptation, done in `folder` unless it has been."""
     if not (folder / "config.yaml").is_file():
-        of = config.network.training_of
-        section = NetworkSection(name=compared.name, arch=str(compared.network.arch), training_of=of)
+        section = NetworkSection(name=name, arch=str(arch), training_of=config.network.training_of)
         own = config.training.model_copy(update={"seed": seed, "network": section, "weights": None})
         create_run(folder, own, dataset.fingerprint, best_device())
     with TrainRun(folder) as run:

@@ -65,13 +65,17 @@ def lottery(config: AdaptConfig, arms: Arms, rule: Rule) -> MakeJudge:
     def judge(network: WeightedNetwork) -> Judge:
         last = Tournament(config.judging.rounds[-1:], partial(arms.score, network), rule)
 
-        def drawn(parent: Position, proposals: Sequence[Proposal]) -> Judgement:
-            number = int(np.random.default_rng([config.seed, parent.step]).integers(len(proposals)))
-            return last(parent, [proposals[number]])
+        def one(parent: Position, proposals: Sequence[Proposal]) -> Judgement:
+            return last(parent, [proposals[drawn(config.seed, parent, proposals)]])
 
-        return drawn
+        return one
 
     return judge
+
+
+def drawn(seed: int, parent: Position, proposals: Sequence[Proposal]) -> int:
+    """Number of the proposal that is taken by lot in the step from `parent`: a function of `seed` and of the step's number."""
+    return int(np.random.default_rng([seed, parent.step]).integers(len(proposals)))
 
 
 def descend(

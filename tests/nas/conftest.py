@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from nas.cli import main
 from tests.nas.searching import OPEN, Program
 
 
@@ -36,3 +37,20 @@ def cluster() -> Iterator[str]:
         yield address
     finally:
         ray.kill_everything()
+
+
+@pytest.fixture
+def nas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`nas ARGUMENTS` in this process: exit code, output, errors."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def nas(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capfd.readouterr()
+
+    return nas

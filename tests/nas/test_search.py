@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,59 @@ def test_failures_in_a_row_stop_the_search(finished: Finished, cluster: str, tmp
     assert "3 trials in a row failed" in output
     assert "has no latency of" in output  # a network that has none is not trained
     assert 3 <= num_journalled(tmp_path / "failing") <= 5
+
+
+def test_a_replay_arrives_at_the_same_networks(finished: Finished, nas: Callable[..., tuple[int, str, str]]) -> None:
+    before = {path: path.read_bytes() for path in finished.run.glob("*") if path.is_file()}
+    code, printed, _ = nas("replay", finished.run, "--json")
+    assert code == 0
+    found = json.loads(printed)
+    assert found["identical"]
+    assert found["complete"]
+    assert found["num_suggestions"] == TRIALS
+    assert found["arch"] == json.loads((finished.run / "final.json").read_text())["finalists"][0]["arch"]
+    assert {path: path.read_bytes() for path in finished.run.glob("*") if path.is_file()} == before
+
+
+def _with_first_trial(run: Path, copy: Path, **changes: Any) -> Path:
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("ray"))
+    header, first, *others = (copy / "trials.jsonl").read_text().splitlines()
+    trial = json.loads(first) | changes
+    (copy / "trials.jsonl").write_text("\n".join([header, json.dumps(trial), *others]) + "\n")
+    return copy
+
+
+def test_a_replay_finds_what_was_changed(
+    finished: Finished, tmp_path: Path, nas: Callable[..., tuple[int, str, str]]
+) -> None:
+    """An accuracy that does not give its reward; choices that this controller does not make."""
+    first = json.loads((finished.run / "trials.jsonl").read_text().splitlines()[1])
+    for name, changes in (
+        ("reward", {"accuracy": 0.123}),
+        ("suggest", {"choices": first["choices"] | {next(iter(first["choices"])): "other"}}),
+    ):
+        code, printed, _ = nas("replay", _with_first_trial(finished.run, tmp_path / name, **changes))
+        assert code == 1
+        assert f"trial {first['number']}" in printed
+        assert name in printed
+
+
+def test_the_winner_measured_and_trained_again(finished: Finished, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.run, copy, ignore=shutil.ignore_patterns("ray"))
+    status, output = Search("replay", str(copy), "--remeasure", "--json").finish()
+    assert status == 0, output
+    found = json.loads(output[output.index("{") :])
+    assert found["identical"]
+    assert found["again"]["seed"] == found["recorded"]["seed"] + 1
+    recorded, again = found["recorded"]["latency"], found["again"]["latency"]
+    assert found["latency_change"] == pytest.approx(again["latency_ms"] / recorded["latency_ms"] - 1)
+    assert 0 <= found["again"]["num_correct"] <= found["again"]["num_test"] == found["recorded"]["num_test"]
+    assert (copy / "remeasured").is_dir()
+
+
+def test_a_replay_needs_a_run(tmp_path: Path, nas: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, error = nas("replay", tmp_path)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "not a run folder" in error

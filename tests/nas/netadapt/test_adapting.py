@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 import torch
 
 from latency.latency import Latency
-from nas.cli import main
 from nas.data import load_dataset
 from nas.data_tensors import image_source
 from nas.netadapt import device
@@ -155,21 +153,62 @@ def failed(whole, cluster):
     return each(home, commands)
 
 
-@pytest.fixture
-def nas(monkeypatch, capfd):
-    """`nas ARGUMENTS` in this process: exit code, output, errors."""
-    monkeypatch.setenv("COLUMNS", "200")
+def test_a_replay_takes_the_same_steps(whole, others, nas):
+    """By multiply-adds with random steps beside, by all the published training, by two budgets, by measured latencies."""
+    for runs, name in ((whole, "whole"), (others, "exact"), (others, "budgets"), (others, "latency")):
+        folder = runs.folder(name)
+        code, printed, _ = nas("replay", folder, "--json")
+        assert code == 0, printed
+        found = json.loads(printed)
+        steps = steps_of(folder)
+        assert found["identical"]
+        assert found["num_steps"] == len(steps)
+        assert found["arch"] == steps[-1]["arch"]
+        assert found["num_proposals"] >= sum(len(step["candidates"]) for step in steps)
+        random = steps_of(folder / "random")
+        assert found["num_random_steps"] == len(random)
+        assert bool(random) == (name in ("whole", "latency"))
 
-    def nas(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capfd.readouterr()
 
-    return nas
+def _changed(folder, copy, number, change):
+    """A copy of a run in whose journal one step is another."""
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("steps", "final", "uniform", "seed"))
+    path = copy / "steps.jsonl"
+    lines = path.read_text().splitlines()
+    step = json.loads(lines[number])
+    change(step)
+    path.write_text("\n".join([*lines[:number], json.dumps(step), *lines[number + 1 :]]) + "\n")
+    return copy
+
+
+def test_a_replay_finds_what_was_changed(whole, others, nas, tmp_path):
+    def other_winner(step):
+        step["accepted"] = next(c["group"] for c in step["candidates"] if c["group"] != step["accepted"])
+
+    def better_loser(step):
+        loser = next(c for c in step["candidates"] if c["group"] != step["accepted"] and not c["eliminated"])
+        loser["accuracy_change"] = loser["accuracy"] = 1.0
+
+    def other_latency(step):
+        step["latency"]["latency_ms"] *= 1.01
+
+    for runs, name, change in (
+        (whole, "whole", other_winner),
+        (whole, "whole", better_loser),
+        (others, "latency", other_latency),
+    ):
+        copy = _changed(runs.folder(name), tmp_path / change.__name__, 1, change)
+        code, printed, _ = nas("replay", copy)
+        assert code == 1, change.__name__
+        assert "step 1" in printed or "step 2" in printed, printed
+
+
+def test_a_replay_by_latency_needs_the_table(others, nas, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(others.folder("latency"), copy, ignore=shutil.ignore_patterns("steps", "latency_table.json"))
+    code, _, error = nas("replay", copy)
+    assert code == 2
+    assert "latency_table.json" in error
 
 
 def test_a_finished_run_has_all_that_it_promises(whole):
