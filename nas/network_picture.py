@@ -12,6 +12,8 @@ from nas.network import resolve
 from search_spaces.lower import lower
 
 _NUM_CLASSES = 1000
+_OPS_A_COLUMN = 16
+"""Half of what a page takes: screens are wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +56,5 @@ def draw(arch: str, title: str | None = None, *, num_classes: int = _NUM_CLASSES
     network = resolve(arch)
     title = network.name if title is None else title
     graph = lower(network.arch, network.resolution, num_classes)
-    return NetworkPicture(title, str(network.arch), dot(graph, title))
+    num_columns = -(-len(graph.ops) // _OPS_A_COLUMN)
+    return NetworkPicture(title, str(network.arch), dot(graph, title, num_columns))

@@ -122,9 +122,9 @@ class SearchFrames:
         """All trials by number, failed ones and repeats included.
 
         Columns: ``number``; ``arch``, its string; ``status`` and ``reason``, see `nas.trial.Trial`; ``accuracy`` in [0, 1];
-        ``latency_ms`` with the ends of its 95 % interval, ``latency_status`` and ``latency_source``; ``reward``, missing where
-        the trial was not ``ok`` (the controller was then told the objective's failure reward); ``macs``, ``params``;
-        ``repeat_of``, number of the earlier trial of the same network; ``training_s``, wall seconds; ``finished_unix``.
+        latency, see `nas.typed_frame.LATENCY`; ``reward``, missing where the trial was not ``ok`` (the controller was then told
+        the objective's failure reward); ``macs``, ``params``; ``repeat_of``, number of the earlier trial of the same network;
+        ``training_s``, wall seconds; ``finished_unix``.
         """
         return typed_frame(map(_trial_row, self.record.trials), _TRIALS)
 

@@ -14,10 +14,12 @@ LATENCY = {
     "latency_ms": "float64",
     "latency_low_ms": "float64",
     "latency_high_ms": "float64",
+    "latency_ratio": "float64",
     "latency_status": "string",
     "latency_source": "string",
 }
-"""Columns of a latency, with their types: milliseconds, the ends of the 95 % interval, `Status`, `Source`."""
+"""Columns of a latency, with their types: milliseconds, the ends of their 95 % interval, the ratio to the reference network
+that they come from, status and source as in `latency.latency.Latency`."""
 
 
 def typed_frame(rows: Iterable[Mapping[str, object]], dtypes: Mapping[str, str]) -> pd.DataFrame:
@@ -30,7 +32,7 @@ def latency_cells(latency: Latency | None) -> dict[str, object]:
     if latency is None:
         return dict.fromkeys(LATENCY)
     failed = latency.status == "failed"
-    numbers = (math.nan,) * 3 if failed else (latency.latency_ms, *latency.interval_ms)
+    numbers = (math.nan,) * 4 if failed else (latency.latency_ms, *latency.interval_ms, latency.ratio)
     return dict(zip(LATENCY, (*numbers, latency.status, latency.source), strict=True))
 
 
