@@ -13,7 +13,6 @@ import numpy as np
 import ray
 from ray import tune
 from ray.tune.search import Searcher
-from ray.util.metrics import Gauge
 
 from latency.cores import other_cores, pin
 from latency.latency import Latency
@@ -69,7 +68,6 @@ class CandidateTrial(tune.Trainable):
             pin(other_cores(services.num_measuring))
         torch.set_num_threads(services.num_threads)
         self._services = services
-        self._gauge = Gauge("nas_trial_accuracy", "Held-out accuracy of a running trial", ("trial", "arch"))
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -116,7 +114,6 @@ class CandidateTrial(tune.Trainable):
         return {"number": self._number, "accuracy": evaluation.accuracy, "done": False}
 
     def _report(self, evaluation: Evaluation) -> None:
-        self._gauge.set(evaluation.accuracy, {"trial": str(self._number), "arch": self._arch})
         print(f"trial {self._number}, epoch {evaluation.epoch}: accuracy {evaluation.accuracy:.4f}", flush=True)
 
     def _outcome(self) -> dict[str, Any]:
@@ -154,7 +151,7 @@ class CandidateTrial(tune.Trainable):
 class Observer:
     """Who is told of progress, in the driver: each estimate of a running trial, and each finished trial."""
 
-    estimate: Callable[[int, float], None]
+    estimates: Sequence[Callable[[int, float], None]]
     finished: Callable[[Trial], None]
 
 
@@ -225,7 +222,8 @@ class ControllerSearcher(Searcher):
         """A running trial has a better estimate."""
         self._starting.discard(trial_id)
         if trial_id in self._running:
-            self._observer.estimate(self._running[trial_id].number, result["accuracy"])
+            for told in self._observer.estimates:
+                told(self._running[trial_id].number, result["accuracy"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial came back, or its process died."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from controllers.controller import Controller
 from controllers.reinforce import ReinforceController
 from latency.latency import Latency
 from latency.measuring_lock import is_measuring
-from nas.announcing_journal import AnnouncingJournal, Listener
+from nas.announcing_journal import AnnouncingJournal
 from nas.arch_table import file_digest
 from nas.bench import Bench, opened_bench
 from nas.calibration import Calibration
@@ -77,7 +77,7 @@ def search(run: Run, images: Images | None, console: Console, ray_address: str |
         session = stack.enter_context(_session(run, images, cluster, console))
         gauges = SearchGauges(run.folder.resolve().name, config.trials, session.objectives.first.target_ms)
         curves = stack.enter_context(SearchCurves(run.folder))
-        trials = session.run_trials((gauges.finished, curves.finished))
+        trials = session.run_trials(stack.enter_context(gauges), curves)
         return session.finish(trials) if config.final else []
 
 
@@ -129,7 +129,7 @@ class _Session:
         section = self.config.latency
         return count(lower(arch, section.resolution, section.num_outputs))
 
-    def run_trials(self, listeners: Sequence[Listener]) -> list[Trial]:
+    def run_trials(self, gauges: SearchGauges, curves: SearchCurves) -> list[Trial]:
         config = self.config
         evaluator, controller = self._chosen()
         finished = self.run.finished_trials()
@@ -141,7 +141,7 @@ class _Session:
             failure_reward=self.objectives.failure_reward,
             num_trials=config.trials,
             concurrency=config.concurrency or 1,
-            journal=AnnouncingJournal(self.run, finished, listeners),
+            journal=AnnouncingJournal(self.run, finished, (gauges.finished, curves.finished)),
             finished=finished,
             objectives=partial(objectives_told, config.latency.over_devices),
         )
@@ -152,7 +152,7 @@ class _Session:
                 self.objectives,
                 self.bench.quoter(),
                 self.run.append_latency,
-                Observer(progress.estimate, progress.finished),
+                Observer((progress.estimate, gauges.estimate), progress.finished),
                 quiet=self._quiet,
                 cpus=config.cpus_per_trial,
                 gpus=config.gpus_per_trial or 0.0,
@@ -192,7 +192,6 @@ class _Session:
     def _services(self, evaluator: Evaluator) -> Services:
         config = self.config
         return Services(
-            run=self.run.folder.resolve().name,
             evaluator=evaluator,
             meters=self.bench.trial_actors,
             meter_nodes=self.bench.nodes if self.bench.trial_actors else frozenset(),
