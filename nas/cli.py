@@ -22,6 +22,7 @@ from nas.latency_cli import Json, latency_app, print_json
 from nas.latency_table_cli import estimate_command, table_app
 from nas.proxy_check_cli import proxy_check_command
 from nas.replay_cli import replay_command
+from nas.reproduce_cli import reproduce_command
 from nas.train_cli import export_command, train_command
 from nas.watch_cli import watch_command
 from nas.zoo_cli import zoo_app
@@ -44,6 +45,7 @@ app.add_typer(device_app, name="device")
 app.add_typer(bench_app, name="bench")
 app.add_typer(adapt_app, name="adapt")
 app.command("proxy-check")(proxy_check_command)
+app.command("reproduce")(reproduce_command)
 app.command("replay")(replay_command)
 app.command("claims")(claims_command)
 app.command("train")(train_command)
@@ -138,11 +140,17 @@ def search_command(
 
 @app.command("report")
 def report_command(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
-    """Write the report of a search or an adaptation, finished or not, and print its summary."""
+    """Write the report of a search, an adaptation or a reproduction, finished or not, and print its summary."""
     from nas.netadapt.adapt_record import is_adaptation
     from nas.netadapt.adapt_report import print_adapt_summary, write_adapt_report
     from nas.report import print_summary, write_report
+    from nas.reproduction.reproduce_config import is_reproduction
+    from nas.reproduction.reproduce_report import print_reproduce_summary, write_reproduce_report
 
+    if is_reproduction(run):
+        write_reproduce_report(run)
+        print_reproduce_summary(run, Console())
+        return
     if is_adaptation(run):
         write_adapt_report(run)
         print_adapt_summary(run, Console())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -200,6 +200,12 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.glob("*.yaml"))}
 
 
+RECIPE_FORMATS = {"nas-reproduce": "nas reproduce"}
+"""Of recipes other than searches, which have no format: what stands there -> the command that takes them."""
+
+S = TypeVar("S", bound=Section)
+
+
 class RecipeNotFoundError(UserError):
     """Neither a file nor a shipped recipe."""
 
@@ -246,12 +252,21 @@ def parse_config(text: str, source: str, assignments: list[str] | None = None) -
         assignments: dotted key = YAML value, in order.
 
     Raises:
-        UserError: not YAML, an unknown key, a wrong type or an impossible value.
+        UserError: not YAML, an unknown key, a wrong type or an impossible value; or a recipe of another command.
     """
+    return parse_recipe(Config, text, source, assignments or [])
+
+
+def parse_recipe(kind: type[S], text: str, source: str, assignments: list[str]) -> S:
+    """As `parse_config`, of any recipe; one that is of another command says so in its ``format``."""
     document = read_mapping(text, source)
-    for assignment in assignments or []:
+    field = kind.model_fields.get("format")
+    wanted, found = str(field.default) if field else "", str(document.get("format", ""))
+    if found != wanted and (found in RECIPE_FORMATS or wanted):
+        raise UserError(f"{source}: a recipe of {RECIPE_FORMATS.get(found, 'nas search')}")
+    for assignment in assignments:
         _set(document, assignment)
-    return validated(Config, document, source)
+    return validated(kind, document, source)
 
 
 def load_config(recipe: str, assignments: list[str] | None = None) -> Config:

@@ -40,7 +40,7 @@ class FinalNetwork:
     """A network of the final comparison.
 
     Attributes:
-        name: ``seed``, ``adapted``, ``uniform`` or ``random``.
+        name: of an adaptation's: one of `NetworkName`.
         arch: its string.
         cost: in the unit of the run.
         latency: measured when the adaptation came to it, against the reference; None where nothing is measured.
@@ -51,7 +51,7 @@ class FinalNetwork:
         trained: trainings from scratch by one recipe; may be empty.
     """
 
-    name: NetworkName
+    name: str
     arch: str
     cost: float
     latency: Latency | None

@@ -76,7 +76,7 @@ class MeasuredCost(CorrectedPrices):
         Raises:
             UserError: it cannot be measured.
         """
-        return self._trusted(self._metered, arch)
+        return trusted_latency(self._metered, arch, self._grade, self._rest)
 
     def settle(self, parent: ArchSpec, parent_latency: Latency, child: ArchSpec) -> Settled:
         """Measure an accepted step, and learn from it.
@@ -92,19 +92,32 @@ class MeasuredCost(CorrectedPrices):
         predicted_ratio = self(child) / self(parent)
         latency = self.measured(child)
         beside = self._metered.against(self._metered.model(parent), parent_latency.latency_ms)
-        change = self._trusted(beside, child)
+        change = trusted_latency(beside, child, self._grade, self._rest)
         self.learn(Measured(child, latency, change))
         return Settled(latency, change, predicted_ratio)
 
-    def _trusted(self, metered: MeteredLatency, arch: ArchSpec) -> Latency:
-        """A latency that is ``ok`` or ``wide``."""
-        for left in reversed(range(MAX_TRIES)):
-            latency, _ = metered.measure(arch, self._grade)
-            if latency.status in ("ok", "wide"):
-                return latency
-            if left:
-                self._rest(_PAUSE_S)
-        raise UserError(
-            f"latency of {arch}: {latency.status} in {MAX_TRIES} tries ({latency.reason}); nothing is lost: close what else "
-            "runs on this machine (nas latency check says how quiet it is), then go on with --resume"
-        )
+
+def trusted_latency(
+    metered: MeteredLatency, arch: ArchSpec, grade: Grade, rest: Callable[[float], None] = time.sleep
+) -> Latency:
+    """A latency that is ``ok`` or ``wide``, tried again after a pause where the machine was disturbed.
+
+    Args:
+        metered: measures.
+        arch: the network.
+        grade: how carefully.
+        rest: waits so many seconds before the next try.
+
+    Raises:
+        UserError: `MAX_TRIES` were in vain.
+    """
+    for left in reversed(range(MAX_TRIES)):
+        latency, _ = metered.measure(arch, grade)
+        if latency.status in ("ok", "wide"):
+            return latency
+        if left:
+            rest(_PAUSE_S)
+    raise UserError(
+        f"latency of {arch}: {latency.status} in {MAX_TRIES} tries ({latency.reason}); nothing is lost: close what else "
+        "runs on this machine (nas latency check says how quiet it is), then go on with --resume"
+    )

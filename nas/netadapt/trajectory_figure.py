@@ -27,7 +27,7 @@ from nas.report_figures import (
 )
 from nas.report_tables import latency_text, percent
 
-NETWORKS: dict[NetworkName, tuple[str, str, str]] = {
+NETWORKS: dict[str, tuple[str, str, str]] = {
     "seed": ("seed", INK, "square"),
     "uniform": ("uniform multiplier", TEAL, "diamond"),
     "random": ("random steps", MUTED, "circle"),

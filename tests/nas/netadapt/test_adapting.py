@@ -191,6 +191,7 @@ def test_a_replay_finds_what_was_changed(whole, others, nas, tmp_path):
 
     def other_latency(step):
         step["latency"]["latency_ms"] *= 1.01
+        step["latency"]["interval_ms"] = [1.01 * end for end in step["latency"]["interval_ms"]]
 
     for runs, name, change in (
         (whole, "whole", other_winner),

@@ -1,0 +1,1 @@
+"""The method that made MobileNetV3, end to end: search, NetAdapt, redesign, final comparison."""

@@ -1,0 +1,86 @@
+"""The final comparison of a reproduction: all networks trained from scratch by one recipe, several times, tested once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from nas.config import Config, FinalSection
+from nas.finale import train_finalists
+from nas.images import Images
+from nas.reproduction.int8_figures import Int8Figures, int8_figures
+from nas.reproduction.reproduce_run import FINAL, ReproduceRun
+from nas.reproduction.yardstick import opened_yardstick
+from search_spaces.arch import ArchSpec
+from search_spaces.count import count
+from search_spaces.lower import lower
+
+
+def compared(run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images, console: Console) -> dict[str, Any]:
+    """What ``final.json`` says of the networks; needs Ray. Latencies are measured before anything trains.
+
+    Args:
+        run: keeps each training as it is done.
+        networks: name -> network, what was found first.
+        images: of the search; the test split is read here.
+        console: shows which trainings are done.
+
+    Raises:
+        UserError: a training or a measurement failed; what was done is kept.
+    """
+    section = run.config.comparison
+    with opened_yardstick(run) as yardstick:
+        latencies = {name: yardstick.latency(arch) for name, arch in networks.items()}
+        target_ms = yardstick.target_ms()
+    first = run.config.search.seed
+    correct: dict[str, list[dict[str, int]]] = {name: [] for name in networks}
+    for seed in range(first, first + section.num_trainings):
+        for name, num_correct in _trained(run, networks, images, seed, console).items():
+            correct[name].append({"seed": seed, "num_correct": num_correct})
+    int8: Mapping[str, Int8Figures] = {}
+    if section.int8:
+        with console.status("quantising all networks ..."):
+            int8 = int8_figures(run, networks, images, run.folder / FINAL / f"seed-{first}")
+    return {
+        "target_ms": target_ms,
+        "num_test": len(images.test),
+        "networks": [
+            {
+                "name": name,
+                "arch": str(arch),
+                "latency": latencies[name].to_dict(),
+                **_counts(run.config.search, arch),
+                "trained": correct[name],
+                "int8": int8[name].to_dict() if name in int8 else None,
+            }
+            for name, arch in networks.items()
+        ],
+    }
+
+
+def _trained(
+    run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images, seed: int, console: Console
+) -> dict[str, int]:
+    """Test images right after a training with `seed`, of each network."""
+    folder = run.folder / FINAL / f"seed-{seed}"
+    folder.parent.mkdir(exist_ok=True)
+    final = FinalSection(baselines=[], training=run.config.comparison.training)
+    finalists = train_finalists(
+        networks,
+        {},
+        lambda _: None,
+        images.training,
+        images.test,
+        images.dataset.num_classes,
+        run.config.search.model_copy(update={"seed": seed, "final": final}),
+        folder,
+        lambda name: console.print(f"trained   {name}, seed {seed}", highlight=False),
+    )
+    return {finalist.name: finalist.num_correct for finalist in finalists}
+
+
+def _counts(config: Config, arch: ArchSpec) -> dict[str, int]:
+    counts = count(lower(arch, config.latency.resolution, config.latency.num_outputs))
+    return {"macs": counts.macs, "params": counts.params}

@@ -1,0 +1,63 @@
+"""The search of a reproduction, and which of its networks is the seed of what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from nas.config import ControllerSection
+from nas.errors import UserError
+from nas.images import Images
+from nas.report import write_report
+from nas.reproduction.reproduce_run import RANDOM, ReproduceRun
+from nas.reproduction.yardstick import Yardstick
+from nas.run import Run
+from nas.search import search
+from nas.trial import Trial
+from search_spaces.arch import ArchSpec
+
+_NEARLY = 0.95  # of the target: a trial that was measured as this much faster is not measured again
+
+
+def searched(run: ReproduceRun, stage: str, images: Images, console: Console, ray_address: str | None) -> list[Trial]:
+    """The trials of the search, or of a random one of as many trials; carried on from wherever it is.
+
+    Raises:
+        UserError, SearchInterruptedError: as `nas.search.search`.
+    """
+    folder = run.folder / stage
+    if not (folder / "config.yaml").is_file():
+        config = run.config.search.model_copy(update={"final": None})
+        if stage == RANDOM:
+            config = config.model_copy(update={"controller": ControllerSection(name="random")})
+        Run.create(config, stage, folder).__exit__(None, None, None)
+    with Run(folder) as own:
+        search(own, images, console, ray_address)
+        trials = own.finished_trials()
+    write_report(folder)
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def seed_of(trials: Sequence[Trial], yardstick: Yardstick, least: Callable[[ArchSpec], Sequence[ArchSpec]]) -> Trial:
+    """The trial of highest reward that is slow enough: what follows can only make it faster.
+
+    Args:
+        trials: of a search.
+        yardstick: measures candidates, best first, until one is slow enough.
+        least: network -> all that must not be faster than the target.
+
+    Raises:
+        UserError: there is none.
+    """
+    target_ms = yardstick.target_ms()
+    done = [trial for trial in trials if trial.status == "ok" and trial.repeat_of is None]
+    for trial in sorted(done, key=lambda trial: (-trial.reward, trial.number)):
+        if (trial.latency_ms or 0.0) < _NEARLY * target_ms:
+            continue
+        if all(yardstick.latency(arch).latency_ms >= target_ms for arch in least(trial.arch)):
+            return trial
+    raise UserError(
+        f"{yardstick.run.folder}: no trial of the search is as slow as the target of {target_ms:.3f} ms, and NetAdapt only "
+        "makes networks faster; search longer (search.trials), or for a larger search.objective.target"
+    )
