@@ -68,9 +68,12 @@ class SearchFrames:
         """Read a run folder; changes nothing in it.
 
         Raises:
-            UserError: not a run folder, stopped before its first trial, or a file of another version.
+            UserError: not a run folder, stopped before its first trial, or a file that is damaged or of another version.
         """
-        return cls(RunRecord.read(folder))
+        try:
+            return cls(RunRecord.read(folder))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{folder}: a damaged file ({error!r}); restore the folder from a copy") from None
 
     @property
     def name(self) -> str:
@@ -122,8 +125,8 @@ class SearchFrames:
         """All trials by number, failed ones and repeats included.
 
         Columns: ``number``; ``arch``, its string; ``status`` and ``reason``, see `nas.trial.Trial`; ``accuracy`` in [0, 1];
-        latency, see `nas.typed_frame.LATENCY`; ``reward``, missing where the trial was not ``ok`` (the controller was then told
-        the objective's failure reward); ``macs``, ``params``; ``repeat_of``, number of the earlier trial of the same network;
+        latency, see `nas.typed_frame.LATENCY`; ``reward``, missing where the trial was not ``ok`` (the controller was told the
+        objective's failure reward then); ``macs``, ``params``; ``repeat_of``, number of the earlier trial of the same network;
         ``training_s``, wall seconds; ``finished_unix``.
         """
         return typed_frame(map(_trial_row, self.record.trials), _TRIALS)

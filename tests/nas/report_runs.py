@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -124,3 +125,35 @@ def add_finale(folder: Path, kernels: bool = True) -> Trial:
         },
     )
     return best
+
+
+PHONE_MS = 9.0
+TWO_DEVICES = Calibration(
+    {
+        "desk": CALIBRATION.devices["local"],
+        "phone": DeviceCalibration(PHONE_MS, DeviceState(12.0, Spread(), replace(DEVICE, cpu="Armadillo"))),
+    },
+    "f00d",
+)
+
+
+def _on_two_devices(blank: Trial) -> Trial:
+    """The phone ranks networks otherwise than the desk."""
+    trial = some_failed(blank)
+    if trial.latency is None:
+        return trial
+    return replace(trial, device_latencies={"desk": trial.latency, "phone": latency_of(5.0 + blank.number * 3 % 11)})
+
+
+def make_run_on_two_devices(folder: Path) -> None:
+    """A finished run folder; of three finalists two were measured, on both devices."""
+    recipe = RECIPE.replace(
+        "resolution: 64", "resolution: 64, devices: [{name: desk}, {name: phone}], over_devices: each"
+    )
+    make_run(folder, _on_two_devices, recipe=recipe, calibration=TWO_DEVICES)
+    add_finale(folder)
+    document = json.loads((folder / "final.json").read_text())
+    for finalist in document["finalists"][:2]:
+        both = {"desk": latency_of(2.5), "phone": latency_of(7.25)}
+        finalist["device_latencies"] = {name: latency.to_dict() for name, latency in both.items()}
+    (folder / "final.json").write_text(json.dumps(document))

@@ -12,24 +12,21 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from latency.estimator import Spread as Noise
-from nas.calibration import Calibration, DeviceCalibration, DeviceState
 from nas.errors import UserError
 from nas.report import COLUMNS, print_summary, write_report
 from nas.report_figures import first_view
 from nas.report_record import RunRecord, Spread
 from nas.trial import Trial, pareto_front, read_trials
 from tests.nas.report_runs import (
-    CALIBRATION,
-    DEVICE,
     NASTY,
+    PHONE_MS,
     RECIPE,
     TARGET_MS,
     add_finale,
     failed,
     latency_of,
     make_run,
-    some_failed,
+    make_run_on_two_devices,
     succeeded,
 )
 
@@ -230,37 +227,10 @@ def test_the_better_half_is_told_apart():
     assert Spread(0.98, 60, 0.6).warning is None
 
 
-PHONE_MS = 9.0
-TWO = Calibration(
-    {
-        "desk": CALIBRATION.devices["local"],
-        "phone": DeviceCalibration(PHONE_MS, DeviceState(12.0, Noise(), replace(DEVICE, cpu="Armadillo"))),
-    },
-    "f00d",
-)
-
-
-def on_two(blank: Trial) -> Trial:
-    """The phone ranks networks otherwise than the desk."""
-    trial = some_failed(blank)
-    if trial.latency is None:
-        return trial
-    return replace(trial, device_latencies={"desk": trial.latency, "phone": latency_of(5.0 + blank.number * 3 % 11)})
-
-
 @pytest.fixture(scope="module")
 def on_two_devices(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "two"
-    recipe = RECIPE.replace(
-        "resolution: 64", "resolution: 64, devices: [{name: desk}, {name: phone}], over_devices: each"
-    )
-    make_run(folder, on_two, recipe=recipe, calibration=TWO)
-    add_finale(folder)
-    document = json.loads((folder / "final.json").read_text())
-    for finalist in document["finalists"][:2]:
-        both = {"desk": latency_of(2.5), "phone": latency_of(7.25)}
-        finalist["device_latencies"] = {name: latency.to_dict() for name, latency in both.items()}
-    (folder / "final.json").write_text(json.dumps(document))
+    make_run_on_two_devices(folder)
     write_report(folder)
     return folder
 
