@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from types import TracebackType
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
 
 from nas.standing import Standing
 from nas.trial import Trial
@@ -27,7 +30,9 @@ class SearchCurves:
 
     def __init__(self, run: Path) -> None:
         shutil.rmtree(run / FOLDER, ignore_errors=True)
-        self._writer = SummaryWriter(str(run / FOLDER))
+        (run / FOLDER).mkdir()
+        # Not a SummaryWriter: that hands events to a thread, and its flush() does not wait for it
+        self._writer = EventsWriter(str(run / FOLDER / "events"))
         self._waiting: dict[int, Trial] = {}  # for trials of lower numbers
         self._next = 0
         self._standing = Standing()
@@ -50,5 +55,6 @@ class SearchCurves:
 
     def _write(self, trial: Trial) -> None:
         self._standing = self._standing.after(trial)
-        for name, value in self._standing.readings.items():
-            self._writer.add_scalar(f"search/{name}", value, trial.number, trial.times.get("finished_unix"))
+        values = [Summary.Value(tag=f"search/{name}", simple_value=x) for name, x in self._standing.readings.items()]
+        wall_time = trial.times.get("finished_unix", time.time())
+        self._writer.write_event(Event(wall_time=wall_time, step=trial.number, summary=Summary(value=values)))

@@ -29,6 +29,7 @@ from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
 from tests.nas.searching import OPEN, Search, journal, num_journalled
+from tests.nas.test_tensorboard_curves import curves
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -221,6 +222,8 @@ def test_killed_anywhere_it_ends_as_if_nothing_had_happened(finished: Finished, 
     assert status == 0, output
     assert (run / "trials.jsonl").read_bytes().startswith(before)
     assert journal(run) == journal(finished.run)
+    shown = [step for step, _ in curves(run)["search/reward"]]
+    assert shown == list(range(TRIALS))  # nothing twice
 
 
 def test_a_dead_trial_is_recorded_and_ctrl_c_leaves_a_resumable_run(tmp_path: Path) -> None:
