@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from nas.errors import UserError
 from nas.latency_cli import Json, print_json
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ def replay_command(
     """
     from nas.netadapt.adapt_record import is_adaptation
     from nas.replay import ReplayDifferenceError
+    from nas.reproduction.reproduce_config import is_reproduction
 
     console = Console(stderr=as_json)
-    replayed = _adaptation if is_adaptation(run) else _search
+    if is_reproduction(run) and remeasure:
+        raise UserError(f"--remeasure: of the searches and adaptations in it, as {run}/search; leave it out here")
+    replayed = _reproduction if is_reproduction(run) else _adaptation if is_adaptation(run) else _search
     try:
         found = replayed(run)
     except ReplayDifferenceError as error:
@@ -79,6 +83,20 @@ def _adaptation(folder: Path) -> dict[str, Any]:
         "num_proposals": replay.num_proposals,
         "arch": str(replay.arch),
         "text": f"{replay.num_steps} steps{chance}, {replay.num_proposals} proposals",
+    }
+
+
+def _reproduction(folder: Path) -> dict[str, Any]:
+    from nas.reproduction.reproduce_replay import replay_reproduction
+
+    replay = replay_reproduction(folder)
+    return {
+        "identical": True,
+        "num_suggestions": replay.num_suggestions,
+        "num_steps": replay.num_steps,
+        "num_edits": replay.num_edits,
+        "arch": str(replay.arch),
+        "text": f"{replay.num_suggestions} suggestions, {replay.num_steps} steps, {replay.num_edits} edits",
     }
 
 

@@ -47,7 +47,7 @@ def _config(config: ReproduceConfig, stage: str, arch: ArchSpec, share: float, t
         schedule=config.adapt.schedule,
         budgets=[f"latency={share:.6f}L"],
         groups=config.adapt.groups,
-        latency=latency.model_copy(update={"name": "measure", "table": None}),
+        latency=latency.model_copy(update={"name": "measure", "table": None, "run": None}),
         judging=JudgingSection(num_steps=config.adapt.num_steps),
         baselines=False,
         num_trainings=0,

@@ -18,6 +18,7 @@ from nas.reproduction.adapt_stage import adapted
 from nas.reproduction.comparison_stage import compared
 from nas.reproduction.edit_trials import EditTrial, Trainings, redesigned
 from nas.reproduction.redesign import all_edits
+from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, ReproduceRun
 from nas.reproduction.search_stage import searched, seed_of
 from nas.reproduction.uniform_landing import landed
@@ -45,6 +46,11 @@ def carry_on(run: ReproduceRun, images: Images, console: Console, ray_address: s
     """
     run.check_data(images.dataset.fingerprint)
     _Session(run, images, console, ray_address).finish()
+
+
+def with_and_without_edits(arch: ArchSpec, config: ReproduceConfig) -> list[ArchSpec]:
+    """What a seed may become by the edits alone; NetAdapt can only make it faster, so each must be slow enough."""
+    return [arch, all_edits(arch, [section.edit for section in config.redesign.edits])]
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ class _Session:
             else:
                 trials = searched(self.run, SEARCH, self.images, self.console, self.ray_address)
                 with opened_yardstick(self.run) as yardstick:
-                    trial = seed_of(trials, yardstick, self._least)
+                    trial = seed_of(trials, yardstick.latency, yardstick.target_ms(), self._least)
                 found = {"arch": str(trial.arch), "trial": trial.number}
             self.run.write("seed", found)
         origin = config.network if config.network else f"trial {found['trial']} of the search"
@@ -116,8 +122,7 @@ class _Session:
         return parse_arch(found["arch"])
 
     def _least(self, arch: ArchSpec) -> list[ArchSpec]:
-        """What a seed may become by the edits alone; NetAdapt can only make it faster, so each must be slow enough."""
-        return [arch, all_edits(arch, [section.edit for section in self.run.config.redesign.edits])]
+        return with_and_without_edits(arch, self.run.config)
 
     def _adapted_before_edits(self, seed: ArchSpec, stages: list[dict[str, Any]]) -> ArchSpec:
         with opened_yardstick(self.run) as yardstick:
@@ -168,7 +173,7 @@ class _Session:
         if config.comparison.random and config.network is None:
             trials = searched(self.run, RANDOM, self.images, self.console, self.ray_address)
             with opened_yardstick(self.run) as yardstick:
-                best = seed_of(trials, yardstick, lambda arch: [arch])
+                best = seed_of(trials, yardstick.latency, yardstick.target_ms(), lambda arch: [arch])
             networks |= self._uniform("random", best.arch)
         return networks
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
+from latency.latency import Latency
 from nas.config import ControllerSection
 from nas.errors import UserError
 from nas.images import Images
 from nas.report import write_report
 from nas.reproduction.reproduce_run import RANDOM, ReproduceRun
-from nas.reproduction.yardstick import Yardstick
 from nas.run import Run
 from nas.search import search
 from nas.trial import Trial
@@ -39,25 +39,30 @@ def searched(run: ReproduceRun, stage: str, images: Images, console: Console, ra
     return sorted(trials, key=lambda trial: trial.number)
 
 
-def seed_of(trials: Sequence[Trial], yardstick: Yardstick, least: Callable[[ArchSpec], Sequence[ArchSpec]]) -> Trial:
+def seed_of(
+    trials: Sequence[Trial],
+    latency: Callable[[ArchSpec], Latency],
+    target_ms: float,
+    least: Callable[[ArchSpec], Sequence[ArchSpec]],
+) -> Trial:
     """The trial of highest reward that is slow enough: what follows can only make it faster.
 
     Args:
         trials: of a search.
-        yardstick: measures candidates, best first, until one is slow enough.
+        latency: of a network, measured; asked for candidates, best first, until one is slow enough.
+        target_ms: positive.
         least: network -> all that must not be faster than the target.
 
     Raises:
         UserError: there is none.
     """
-    target_ms = yardstick.target_ms()
     done = [trial for trial in trials if trial.status == "ok" and trial.repeat_of is None]
     for trial in sorted(done, key=lambda trial: (-trial.reward, trial.number)):
         if (trial.latency_ms or 0.0) < _NEARLY * target_ms:
             continue
-        if all(yardstick.latency(arch).latency_ms >= target_ms for arch in least(trial.arch)):
+        if all(latency(arch).latency_ms >= target_ms for arch in least(trial.arch)):
             return trial
     raise UserError(
-        f"{yardstick.run.folder}: no trial of the search is as slow as the target of {target_ms:.3f} ms, and NetAdapt only "
-        "makes networks faster; search longer (search.trials), or for a larger search.objective.target"
+        f"no trial of the search is as slow as the target of {target_ms:.3f} ms, and NetAdapt only makes networks faster; "
+        "search longer (search.trials), or for a larger search.objective.target"
     )

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from nas.config import Config, find_recipe, load_config, parse_config, shipped_recipes
+from nas.config import Config, find_recipe, load_config, parse_config, parse_recipe, shipped_recipes
 from nas.errors import UserError
 from nas.objective import Objective, Target
+from nas.reproduction.reproduce_config import ReproduceConfig, load_reproduce_config
 from tests.strategies import PROPERTY
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -28,7 +29,41 @@ def test_shipped_recipes_are_those_in_the_folder():
     assert {"mnas_large.yaml", "mnas_small.yaml"} <= shipped_recipes().keys()
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXPERIMENTS.glob("*.yaml")))
+SEARCHES = sorted(path.name for path in EXPERIMENTS.glob("*.yaml") if not path.name.startswith("mobilenet_v3"))
+REPRODUCTIONS = sorted(path.name for path in EXPERIMENTS.glob("mobilenet_v3*.yaml"))
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_shipped_reproductions_load_from_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_reproduce_config(name, [])
+    assert load_reproduce_config(name.removesuffix(".yaml"), []) == config
+    assert parse_recipe(ReproduceConfig, config.dump(), "dump", []) == config
+    with pytest.raises(UserError, match="a recipe of nas reproduce"):
+        load_config(name)
+    with pytest.raises(UserError, match="a recipe of nas search"):
+        load_reproduce_config("mnas_large", [])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("search.latency.devices=[{name: pi, server: 'http://pi'}]", "this machine alone"),
+        ("search.evaluator.name=zero_cost", "a reproduction trains"),
+        ("search.data.num_train=100", "leave out num_train"),
+        ("redesign.edits=[{edit: paint}]", "unknown edit 'paint'; known: last_stage"),
+        ("comparison.networks=[]", "the one to beat"),
+        ("adapt.schedule=fast", "schedule"),
+        ("target=soon", "write milliseconds"),
+    ],
+)
+def test_what_cannot_be_reproduced(assignment, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_reproduce_config("mobilenet_v3_large", [assignment])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
 def test_shipped_recipes_load_from_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config(name)

@@ -1,0 +1,146 @@
+"""Choosing the seed, landing the uniform multiplier, keeping edits: by formulas in place of devices and trainings."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from latency.latency import Latency
+from nas.errors import UserError
+from nas.netadapt.uniform import NoMultiplierError, multiplied
+from nas.objective import Objective
+from nas.reproduction.edit_trials import EditTrial, redesigned
+from nas.reproduction.redesign import EDITS, edited
+from nas.reproduction.reproduce_config import EditSection, RedesignSection
+from nas.reproduction.search_stage import seed_of
+from nas.reproduction.uniform_landing import landed
+from nas.trial import Trial
+from search_spaces.count import count
+from search_spaces.lower import lower
+from search_spaces.zoo import get
+
+SEED = get("mnasnet_a1")
+
+
+def ms(arch):
+    return count(lower(arch, 64, 10)).macs / 1e6
+
+
+def latency(arch):
+    return exactly(ms(arch))
+
+
+def exactly(latency_ms):
+    ends = (latency_ms, latency_ms)
+    return Latency(
+        latency_ms=latency_ms,
+        interval_ms=ends,
+        ratio=latency_ms / 10,
+        ratio_interval=(latency_ms / 10, latency_ms / 10),
+        status="ok",
+        source="measured",
+        num_pairs=8,
+        num_rejected=0,
+    )
+
+
+def trial(number, multiplier, reward, **fields):
+    arch = multiplied(SEED, multiplier)
+    known = {"macs": 1, "params": 1, "accuracy": 0.5, "latency": latency(arch), "status": "ok"}
+    return Trial(number=number, choices={}, arch=arch, reward=reward, **(known | fields))
+
+
+def test_the_seed_is_the_best_trial_that_is_slow_enough():
+    target = ms(multiplied(SEED, 0.8)) * 1.001
+    trials = [
+        trial(0, 0.5, 0.9),  # too fast
+        trial(1, 1.0, 0.7),
+        trial(2, 0.9, 0.8),
+        trial(3, 0.95, 0.8),  # as good, but later
+        trial(4, 1.0, 0.95, status="failed", accuracy=None),
+    ]
+    assert seed_of(trials, latency, target, lambda arch: [arch]).number == 2
+    with pytest.raises(UserError, match="as slow as the target"):
+        seed_of(trials[:1], latency, target, lambda arch: [arch])
+
+
+def test_a_seed_that_the_edits_alone_make_too_fast_is_passed_over():
+    target = 0.99 * ms(multiplied(SEED, 0.9))
+    trials = [trial(0, 0.9, 0.9), trial(1, 1.0, 0.5)]
+    halved = [multiplied(SEED, 0.5), multiplied(SEED, 1.0)]
+    found = seed_of(trials, latency, target, lambda arch: [arch, halved[arch == trials[1].arch]])
+    assert found.number == 1
+
+
+@pytest.mark.parametrize("share", [0.95, 0.7, 0.33])
+def test_the_uniform_multiplier_lands_right_below_the_target(share):
+    target = share * ms(SEED)
+    multiplier, narrow = landed(SEED, latency, target)
+    assert narrow.key == multiplied(SEED, multiplier).key
+    wider = next(
+        w
+        for hundredths in range(round(100 * multiplier) + 1, 101)
+        if (w := multiplied(SEED, hundredths / 100)) != narrow
+    )
+    assert ms(narrow) <= target < ms(wider)
+
+
+def test_a_target_out_of_reach_has_no_multiplier():
+    with pytest.raises(NoMultiplierError):
+        landed(SEED, latency, 1e-3)
+
+
+def outcomes(accuracy):
+    return np.arange(100) < round(100 * accuracy)
+
+
+def judged(accuracies):
+    """Accuracy by network; of others a half."""
+    return lambda arch: outcomes(accuracies.get(arch.key, 0.5)).astype(float)
+
+
+OBJECTIVE = Objective(target_ms=ms(SEED), form="power", alpha=-0.07, beta=-0.07)
+
+
+def test_an_edit_is_kept_where_the_objective_rises_or_always():
+    last_stage = edited(SEED, "last_stage").arch
+    better = judged({SEED.key: 0.60, last_stage.key: 0.50})  # it saves time, but not that much
+    section = RedesignSection(edits=[EditSection(edit="last_stage")])
+    tried = []
+    assert redesigned(SEED, section, OBJECTIVE, latency, better, finished=tried.append) == SEED
+    assert [(t.edit, t.kept) for t in tried] == [("last_stage", False)]
+    assert tried[0].change == pytest.approx(-0.1)
+    assert tried[0].latency_ratio == pytest.approx(ms(last_stage) / ms(SEED))
+    expected = OBJECTIVE.reward(0.5, ms(last_stage)) - OBJECTIVE.reward(0.6, ms(SEED))
+    assert tried[0].reward_change == pytest.approx(expected)
+
+    always = RedesignSection(edits=[EditSection(edit="last_stage", keep="always")])
+    assert redesigned(SEED, always, OBJECTIVE, latency, better) == last_stage
+    equal = judged({SEED.key: 0.60, last_stage.key: 0.60})  # costs nothing, saves time
+    assert redesigned(SEED, section, OBJECTIVE, latency, equal) == last_stage
+
+
+def test_each_edit_builds_on_those_that_were_kept_and_a_resumed_redesign_goes_on():
+    section, tried = RedesignSection(), []
+    arch = redesigned(SEED, section, OBJECTIVE, latency, judged({}), finished=tried.append)
+    assert [t.edit for t in tried] == list(EDITS)
+    assert arch == redesigned(SEED, section, OBJECTIVE, latency, _never, done=tried)
+    again = []
+    assert arch == redesigned(SEED, section, OBJECTIVE, latency, judged({}), done=tried[:2], finished=again.append)
+    assert again == tried[2:]
+    assert [EditTrial(**t.to_dict()) for t in tried] == tried
+
+
+def _never(arch):
+    raise AssertionError("trained again")
+
+
+def test_an_edit_that_does_not_fit_is_left_out():
+    tried = []
+    section = RedesignSection(edits=[EditSection(edit="last_stage")])
+    large = get("mobilenet_v3_large")
+    assert redesigned(large, section, OBJECTIVE, latency, _never, finished=tried.append) == large
+    assert not tried[0].kept
+    assert tried[0].arch is None
+    assert "does not fit" in tried[0].reason
+    assert replace(tried[0]) == EditTrial(**tried[0].to_dict())
