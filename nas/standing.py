@@ -8,8 +8,8 @@ from nas.trial import Trial, best_trial, pareto_front
 
 READINGS = {
     "reward": "Reward of the latest trial, failed ones included",
-    "accuracy": "Held-out accuracy of the latest trial that succeeded, in [0, 1]",
-    "latency_ms": "Latency of the latest trial that succeeded, in milliseconds",
+    "accuracy": "Held-out accuracy of the latest trial, in [0, 1]; none where it failed",
+    "latency_ms": "Latency of the latest trial, in milliseconds; none where it failed",
     "best_reward": "Highest reward so far",
     "best_accuracy": "Held-out accuracy of the trial of highest reward, in [0, 1]",
     "best_latency_ms": "Latency of the trial of highest reward, in milliseconds",
@@ -26,7 +26,6 @@ class Standing:
 
     Attributes:
         latest: the last trial; None before the first.
-        succeeded: the last one that succeeded.
         best: the one of highest reward.
         front: networks that no other beats in accuracy and latency both, fastest first.
         num_done: networks tried.
@@ -34,7 +33,6 @@ class Standing:
     """
 
     latest: Trial | None = None
-    succeeded: Trial | None = None
     best: Trial | None = None
     front: tuple[Trial, ...] = ()
     num_done: int = 0
@@ -52,21 +50,24 @@ class Standing:
         if trial.status != "ok":
             return found
         best = best_trial([trial, self.best] if self.best else [trial])
-        return replace(found, succeeded=trial, best=best, front=tuple(pareto_front([*self.front, trial])))
+        return replace(found, best=best, front=tuple(pareto_front([*self.front, trial])))
 
     @property
     def readings(self) -> dict[str, float]:
         """Values of `READINGS`, as far as there are any."""
         found: dict[str, float | None] = {
-            "reward": self.latest.reward if self.latest else None,
             "front_networks": len(self.front),
             "trials_done": self.num_done,
             "trials_failed": self.num_failed,
         }
-        if self.succeeded and self.best:
+        if self.latest:
             found |= {
-                "accuracy": self.succeeded.accuracy,
-                "latency_ms": self.succeeded.latency_ms,
+                "reward": self.latest.reward,
+                "accuracy": self.latest.accuracy,
+                "latency_ms": self.latest.latency_ms if self.latest.status == "ok" else None,
+            }
+        if self.best:
+            found |= {
                 "best_reward": self.best.reward,
                 "best_accuracy": self.best.accuracy,
                 "best_latency_ms": self.best.latency_ms,

@@ -5,6 +5,7 @@ set -eu
 
 NAS_DASHBOARD=$(cd "$(dirname "$0")" && pwd)
 data=${NAS_DASHBOARD_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/nas/dashboard}
+RAY_FOLDER=${RAY_TMPDIR:-${TMPDIR:-/tmp}}/ray # where Ray keeps its sessions
 
 if command -v grafana >/dev/null; then
     grafana="grafana server"
@@ -20,12 +21,13 @@ if ! command -v prometheus >/dev/null; then
 fi
 
 mkdir -p "$data/prometheus" "$data/grafana"
-export NAS_DASHBOARD
+sed "s#/tmp/ray/#$RAY_FOLDER/#" "$NAS_DASHBOARD/prometheus.yml" >"$data/prometheus.yml"
+export NAS_DASHBOARD RAY_FOLDER
 export GF_PATHS_PROVISIONING="$NAS_DASHBOARD/provisioning" GF_PATHS_DATA="$data/grafana"
 export GF_AUTH_ANONYMOUS_ENABLED=true GF_SECURITY_ALLOW_EMBEDDING=true GF_SERVER_HTTP_ADDR=127.0.0.1
 export GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH="$NAS_DASHBOARD/boards/search.json"
 
-prometheus --config.file="$NAS_DASHBOARD/prometheus.yml" --storage.tsdb.path="$data/prometheus" \
+prometheus --config.file="$data/prometheus.yml" --storage.tsdb.path="$data/prometheus" \
     --web.listen-address=127.0.0.1:9090 &
 prometheus=$!
 trap 'kill "$prometheus" 2>/dev/null || true' EXIT

@@ -60,7 +60,12 @@ def programs(folder, *names):
 
 
 def start(stubs, tmp_path):
-    variables = {"PATH": f"{stubs}:/usr/bin:/bin", "HOME": str(tmp_path), "STUB_LOG": str(tmp_path / "log")}
+    variables = {
+        "PATH": f"{stubs}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "STUB_LOG": str(tmp_path / "log"),
+        "TMPDIR": "/scratch",
+    }
     return subprocess.run(
         ["/bin/sh", str(START)], capture_output=True, text=True, timeout=60, env={**variables, "LANG": "C"}, check=False
     )
@@ -73,7 +78,10 @@ def test_one_command_starts_both_and_ends_with_both(tmp_path, grafana):
     started = sorted((tmp_path / "log").read_text().splitlines())
     assert started[0].startswith(f"{grafana} {'server ' if grafana == 'grafana' else ''}--homepath ")
     assert started[0].endswith(f"| {FOLDER} | {FOLDER}/provisioning")
-    assert started[1].startswith(f"prometheus --config.file={FOLDER}/prometheus.yml --storage.tsdb.path={tmp_path}/")
+    data = tmp_path / ".cache" / "nas" / "dashboard"
+    assert started[1].startswith(f"prometheus --config.file={data}/prometheus.yml --storage.tsdb.path={data}/")
+    (job,) = yaml.safe_load((data / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["file_sd_configs"][0]["files"][0].startswith("/scratch/ray/")  # where Ray goes, too
 
 
 def test_what_is_missing_is_said(tmp_path):
