@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.netadapt.adapt_frames import AdaptFrames
     from nas.network_picture import NetworkPicture, draw
     from nas.pareto_frames import hypervolume, pareto_front
+    from nas.reproduction.reproduce_frames import ReproduceFrames
     from nas.search_frames import SearchFrames
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ __all__ = [
     "AdaptFrames",
     "LatencyFrames",
     "NetworkPicture",
+    "ReproduceFrames",
     "SearchFrames",
     "UserError",
     "draw",
@@ -36,6 +38,7 @@ _HOMES = {
     "AdaptFrames": "nas.netadapt.adapt_frames",
     "LatencyFrames": "nas.latency_frames",
     "NetworkPicture": "nas.network_picture",
+    "ReproduceFrames": "nas.reproduction.reproduce_frames",
     "SearchFrames": "nas.search_frames",
     "UserError": "nas.errors",
     "draw": "nas.network_picture",

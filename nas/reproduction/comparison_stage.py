@@ -10,7 +10,8 @@ from rich.console import Console
 from nas.config import Config, FinalSection
 from nas.finale import train_finalists
 from nas.images import Images
-from nas.reproduction.int8_figures import Int8Figures, int8_figures
+from nas.reproduction.int8_figures import Int8Figures
+from nas.reproduction.quantised import int8_figures
 from nas.reproduction.reproduce_run import FINAL, ReproduceRun
 from nas.reproduction.yardstick import opened_yardstick
 from search_spaces.arch import ArchSpec

@@ -14,7 +14,7 @@ from nas.errors import UserError
 from nas.netadapt.adapt_record import AdaptRecord
 from nas.netadapt.final_network import FinalNetwork, Training
 from nas.netadapt.network_difference import Difference, trained_difference
-from nas.reproduction.edit_trials import EditTrial
+from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.int8_figures import Int8Figures
 from nas.reproduction.reproduce_config import ReproduceConfig, read_reproduce_config
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, VERSION

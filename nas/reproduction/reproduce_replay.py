@@ -13,7 +13,7 @@ from nas.errors import UserError
 from nas.netadapt.adapt_replay import replay_adaptation
 from nas.network import resolve_network
 from nas.replay import PRICE_TOLERANCE, ReplayDifferenceError
-from nas.reproduction.edit_trials import EditTrial
+from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import edited
 from nas.reproduction.reproduce_record import ReproduceRecord
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH

@@ -16,8 +16,9 @@ from nas.network import resolve_network
 from nas.ray_cluster import ray_cluster
 from nas.reproduction.adapt_stage import adapted
 from nas.reproduction.comparison_stage import compared
-from nas.reproduction.edit_trials import EditTrial, Trainings, redesigned
+from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import all_edits
+from nas.reproduction.redesigning import Trainings, redesigned
 from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, ReproduceRun
 from nas.reproduction.search_stage import searched, seed_of

@@ -14,9 +14,11 @@ import yaml
 from latency.deployment import Deployment
 from latency.latency import Latency
 from latency.metered import MeteredLatency
+from nas import load_run
 from nas.config import parse_config
 from nas.netadapt.adapt_record import AdaptRecord
 from nas.reproduction.redesign import EDITS, all_edits
+from nas.reproduction.reproduce_frames import ReproduceFrames
 from nas.reproduction.reproduce_record import ReproduceRecord
 from nas.space_section import SpaceSection
 from nas.trial import FORMAT as TRIALS_FORMAT
@@ -46,14 +48,14 @@ SPACE = {
 }
 SYNTHETIC = """
 from nas.netadapt import device
-from nas.reproduction import int8_figures, yardstick
+from nas.reproduction import quantised, yardstick
 from tests.latency.synthetic_runtime import SyntheticMeter
-for module in (device, int8_figures, yardstick):
+for module in (device, quantised, yardstick):
     module.MeterProcess = lambda core, deployment: SyntheticMeter(**deployment.to_dict())
 """
 DIES_AFTER_ONE_EDIT = """
 import os, signal
-from nas.reproduction import edit_trials, reproducing
+from nas.reproduction import reproducing
 write = reproducing.ReproduceRun.write
 def dies(run, name, document):
     write(run, name, document)
@@ -284,3 +286,19 @@ def test_what_it_cannot_begin_with(home: Path, finished: Finished, nas: Callable
         assert code == 2, arguments
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_as_frames(finished: Finished) -> None:
+    run, record = load_run(finished.run), ReproduceRecord.read(finished.run)
+    assert isinstance(run, ReproduceFrames)
+    assert run.is_finished
+    assert list(run.stages["stage"]) == [stage.name for stage in record.stages]
+    assert list(run.edits["kept"]) == [trial.kept for trial in record.edits]
+    assert list(run.final["name"]) == [network.name for network in record.networks]
+    assert run.final["int8_accuracy"].between(0, 1).all()
+    assert (run.differences["difference_low"] <= run.differences["difference"]).all()
+    assert run.search is not None
+    assert run.random_search is not None
+    assert len(run.search.trials) >= 3
+    assert set(run.adaptations) == {"adapt", "landing"}
+    assert run.adaptations["landing"].steps["arch"].iloc[-1] is not None

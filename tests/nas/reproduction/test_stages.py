@@ -9,8 +9,9 @@ from latency.latency import Latency
 from nas.errors import UserError
 from nas.netadapt.uniform import NoMultiplierError, multiplied
 from nas.objective import Objective
-from nas.reproduction.edit_trials import EditTrial, redesigned
+from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import EDITS, edited
+from nas.reproduction.redesigning import redesigned
 from nas.reproduction.reproduce_config import EditSection, RedesignSection
 from nas.reproduction.search_stage import seed_of
 from nas.reproduction.uniform_landing import landed

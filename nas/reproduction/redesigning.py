@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import ray
@@ -15,47 +13,15 @@ from nas.evaluator import best_device
 from nas.image_set import ImageSet
 from nas.netadapt.outcomes import Outcomes, outcomes, paired
 from nas.objective import Objective
+from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import edited
 from nas.reproduction.reproduce_config import RedesignSection
 from nas.training import own_randomness, train
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch import ArchSpec
+from search_spaces.arch_string import parse_arch
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
-
-
-@dataclass(frozen=True, slots=True)
-class EditTrial:
-    """What became of one edit.
-
-    Attributes:
-        edit: its name.
-        arch: the network after it; None where it does not fit.
-        kept: whether what follows builds on it.
-        reason: in words.
-        latency: of `arch`; None where it does not fit.
-        latency_ratio: that over the latency of the network before; None likewise.
-        accuracy: of `arch` on held-out images, the mean of its trainings, in [0, 1]; None likewise.
-        change: of the accuracy, paired image by image; None likewise.
-        half_width: of the 95 % interval of `change`, over images; None likewise.
-        reward_change: of the search's objective; None likewise.
-    """
-
-    edit: str
-    arch: str | None
-    kept: bool
-    reason: str
-    latency: Mapping[str, Any] | None = None
-    latency_ratio: float | None = None
-    accuracy: float | None = None
-    change: float | None = None
-    half_width: float | None = None
-    reward_change: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
-
 
 Judged = Callable[[ArchSpec], Outcomes]
 """A network -> what it makes of each held-out image after its trainings, their mean."""
@@ -81,8 +47,6 @@ def redesigned(
         done: what became of the first edits, in an earlier process.
         finished: told what became of each of the others.
     """
-    from search_spaces.arch_string import parse_arch
-
     for number, wanted in enumerate(section.edits):
         if number < len(done):
             trial = done[number]
@@ -131,8 +95,6 @@ def _tried(
 def _trained(
     arch: str, training: ImageSet, holdout: ImageSet, recipe: TrainingRecipe, num_classes: int, seed: int, threads: int
 ) -> Outcomes:
-    from search_spaces.arch_string import parse_arch
-
     torch.set_num_threads(threads)
     device = best_device()
     training, holdout = training.to(device), holdout.to(device)
