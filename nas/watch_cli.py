@@ -16,16 +16,21 @@ def watch_command(
     run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")],
     once: Annotated[bool, typer.Option("--once", help="Print where it stands, and end.")] = False,
 ) -> None:
-    """Follow a search or an adaptation from its folder alone, also one that runs on another machine; Ctrl-C leaves it be.
+    """Follow a search, an adaptation or a reproduction from its folder alone, wherever it runs; Ctrl-C leaves it be.
 
     [bold]nas watch runs/mnas_large-1[/bold]
     """
     from nas.netadapt.adapt_record import is_adaptation
     from nas.netadapt.adapt_watch import show_adaptation, watch_adaptation
+    from nas.reproduction.reproduce_config import is_reproduction
+    from nas.reproduction.reproduce_watch import show_reproduction, watch_reproduction
     from nas.run_watch import show_search, watch_search
 
     console = Console()
-    show, watch = (show_adaptation, watch_adaptation) if is_adaptation(run) else (show_search, watch_search)
+    if is_reproduction(run):
+        show, watch = show_reproduction, watch_reproduction
+    else:
+        show, watch = (show_adaptation, watch_adaptation) if is_adaptation(run) else (show_search, watch_search)
     if once:
         show(run, console)
         return

@@ -31,7 +31,8 @@ def searched(run: ReproduceRun, stage: str, images: Images, console: Console, ra
         config = run.config.search.model_copy(update={"final": None})
         if stage == RANDOM:
             config = config.model_copy(update={"controller": ControllerSection(name="random")})
-        Run.create(config, stage, folder).__exit__(None, None, None)
+        with Run.create(config, stage, folder):
+            pass
     with Run(folder) as own:
         search(own, images, console, ray_address)
         trials = own.finished_trials()

@@ -302,3 +302,19 @@ def test_as_frames(finished: Finished) -> None:
     assert len(run.search.trials) >= 3
     assert set(run.adaptations) == {"adapt", "landing"}
     assert run.adaptations["landing"].steps["arch"].iloc[-1] is not None
+
+
+def test_it_is_watched_from_its_folder_alone(
+    finished: Finished, tmp_path: Path, nas: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, printed, _ = nas("watch", finished.run, "--once")
+    assert code == 0
+    assert "Found:" in printed
+    half = tmp_path / "half"
+    left_out = shutil.ignore_patterns("ray", "final.json", "random", "seed-1", "*.safetensors", "*.onnx")
+    shutil.copytree(finished.run, half, ignore=left_out)
+    code, printed, _ = nas("watch", half, "--once")
+    assert code == 0
+    assert "last stage that began: landing" in printed
+    assert "redesign  last_stage:" in printed
+    assert "trained   found, seed 0" in printed
