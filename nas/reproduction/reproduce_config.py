@@ -99,6 +99,9 @@ class ReproduceConfig(Section):
         None, description="begin with this network, as the paper did with mnasnet_a1: no search"
     )
     search: Config
+    slowest_seed: float = Field(
+        1.2, gt=0, description="of the search's target; a slower trial only where there is no other"
+    )
     redesign: RedesignSection = RedesignSection()
     adapt: AdaptSection = AdaptSection()
     comparison: ComparisonSection

@@ -19,7 +19,7 @@ from nas.reproduction.reproduce_record import ReproduceRecord
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH
 from nas.reproduction.reproducing import with_and_without_edits
 from nas.reproduction.search_stage import seed_of
-from nas.reproduction.yardstick import LATENCIES
+from nas.reproduction.yardstick import LATENCIES, seed_range_ms
 from nas.search_replay import replay_search
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
@@ -73,7 +73,10 @@ def _seed(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency], targe
     if record.config.network is not None:
         arch = resolve_network(record.config.network)
     else:
-        trial = seed_of(record.trials, latency, target_ms, lambda arch: with_and_without_edits(arch, record.config))
+        _, most_ms = seed_range_ms(record.config, latency)
+        trial = seed_of(
+            record.trials, latency, target_ms, most_ms, lambda arch: with_and_without_edits(arch, record.config)
+        )
         if trial.number != record.seed_trial:
             raise ReplayDifferenceError(f"seed: trial {trial.number} is chosen, recorded {record.seed_trial}")
         arch = trial.arch

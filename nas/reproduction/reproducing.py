@@ -115,7 +115,7 @@ class _Session:
             else:
                 trials = searched(self.run, SEARCH, self.images, self.console, self.ray_address)
                 with opened_yardstick(self.run) as yardstick:
-                    trial = seed_of(trials, yardstick.latency, yardstick.target_ms(), self._least)
+                    trial = seed_of(trials, yardstick.latency, *yardstick.seed_range_ms(), self._least)
                 found = {"arch": str(trial.arch), "trial": trial.number}
             self.run.write("seed", found)
         origin = config.network if config.network else f"trial {found['trial']} of the search"
@@ -174,7 +174,7 @@ class _Session:
         if config.comparison.random and config.network is None:
             trials = searched(self.run, RANDOM, self.images, self.console, self.ray_address)
             with opened_yardstick(self.run) as yardstick:
-                best = seed_of(trials, yardstick.latency, yardstick.target_ms(), lambda arch: [arch])
+                best = seed_of(trials, yardstick.latency, *yardstick.seed_range_ms(), lambda arch: [arch])
             networks |= self._uniform("random", best.arch)
         return networks
 

@@ -44,22 +44,28 @@ def seed_of(
     trials: Sequence[Trial],
     latency: Callable[[ArchSpec], Latency],
     target_ms: float,
+    most_ms: float,
     least: Callable[[ArchSpec], Sequence[ArchSpec]],
 ) -> Trial:
-    """The trial of highest reward that is slow enough: what follows can only make it faster.
+    """The trial of highest reward that is slow enough, for what follows can only make it faster, and not too slow.
+
+    Where accuracies differ much the reward's soft constraint hardly holds; and how good a network is at its own latency says
+    little of how good it is narrowed to half of that.
 
     Args:
         trials: of a search.
         latency: of a network, measured; asked for candidates, best first, until one is slow enough.
         target_ms: positive.
+        most_ms: slower trials come after all others.
         least: network -> all that must not be faster than the target.
 
     Raises:
         UserError: there is none.
     """
     done = [trial for trial in trials if trial.status == "ok" and trial.repeat_of is None]
-    for trial in sorted(done, key=lambda trial: (-trial.reward, trial.number)):
-        if (trial.latency_ms or 0.0) < _NEARLY * target_ms:
+    timed = [(trial, trial.latency_ms or 0.0) for trial in done]
+    for trial, own_ms in sorted(timed, key=lambda pair: (pair[1] > most_ms, -pair[0].reward, pair[0].number)):
+        if own_ms < _NEARLY * target_ms:
             continue
         if all(latency(arch).latency_ms >= target_ms for arch in least(trial.arch)):
             return trial

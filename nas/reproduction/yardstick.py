@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from latency.cores import measuring_core
@@ -20,6 +20,7 @@ from nas.errors import UserError
 from nas.netadapt.measured_cost import trusted_latency
 from nas.network import resolve_network
 from nas.objective import Target
+from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ReproduceRun
 from search_spaces.arch import ArchSpec
 
@@ -53,10 +54,26 @@ class Yardstick:
 
     def target_ms(self) -> float:
         """The latency that the result must come down to."""
-        target = Target.parse(self.run.config.target)
-        if target.network is None:
-            return target.value
-        return target.value * self.latency(resolve_network(target.network)).latency_ms
+        return resolved_ms(self.run.config.target, self.latency)
+
+    def seed_range_ms(self) -> tuple[float, float]:
+        """The latency that the seed must not fall short of, and the one that it should not exceed."""
+        return seed_range_ms(self.run.config, self.latency)
+
+
+def seed_range_ms(config: ReproduceConfig, latency: Callable[[ArchSpec], Latency]) -> tuple[float, float]:
+    """As `Yardstick.seed_range_ms`, by any latencies."""
+    return resolved_ms(config.target, latency), config.slowest_seed * resolved_ms(
+        config.search.objective.target, latency
+    )
+
+
+def resolved_ms(text: str, latency: Callable[[ArchSpec], Latency]) -> float:
+    """A target as recipes write it, in milliseconds."""
+    target = Target.parse(text)
+    if target.network is None:
+        return target.value
+    return target.value * latency(resolve_network(target.network)).latency_ms
 
 
 @contextlib.contextmanager
