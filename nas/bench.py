@@ -39,7 +39,6 @@ class Bench:
         record: which is this one; otherwise None.
         table: prices candidates; None where nothing is priced.
         states: device name -> as it is now; empty where latencies come from a record.
-        nodes: Ray nodes that measure.
     """
 
     run: Run
@@ -47,7 +46,6 @@ class Bench:
     record: RecordedLatency | None
     table: LatencyTable | None
     states: Mapping[str, DeviceState]
-    nodes: frozenset[str]
 
     @property
     def trial_actors(self) -> Mapping[str, Any]:
@@ -134,7 +132,7 @@ def opened_bench(run: Run, images: Sequence[np.ndarray] | None, console: Console
     names = [device.name for device in section.all_devices]
     if section.name == "recorded":
         assert section.run is not None
-        yield Bench(run, {}, RecordedLatency.of_run(Path(section.run), names), None, {}, frozenset())
+        yield Bench(run, {}, RecordedLatency.of_run(Path(section.run), names), None, {})
         return
     frozen, table = run.calibration(), _table(run)
     if taken := check_pools(section.all_devices):
@@ -154,8 +152,7 @@ def opened_bench(run: Run, images: Sequence[np.ndarray] | None, console: Console
                 check_device(table, section.table or TABLE, state.device)
             if frozen is not None:
                 _check_same(run.folder, name, frozen.devices.get(name), state.device)
-        nodes = frozenset(said["node"] for said in answers.values() if said["node"] is not None)
-        yield Bench(run, actors, None, table, states, nodes)
+        yield Bench(run, actors, None, table, states)
 
 
 def _table(run: Run) -> LatencyTable | None:

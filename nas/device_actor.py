@@ -72,7 +72,7 @@ class DeviceMeter:
         return f"latency meter {self._device.name} {where}"
 
     def calibration(self) -> dict[str, Any]:
-        """``reference_ms``, ``spread`` and ``device`` as dicts, and the Ray ``node`` whose cores measure (or None).
+        """``reference_ms``, and ``spread`` and ``device`` as dicts.
 
         Raises:
             MeasuringError: the device cannot be reached, or cannot run the reference.
@@ -83,7 +83,6 @@ class DeviceMeter:
             "reference_ms": reference.reference_ms,
             "spread": asdict(reference.spread),
             "device": meter.device.to_dict(),
-            "node": None if self._device.server else ray.get_runtime_context().get_node_id(),
         }
 
     def measure(self, arch: str, grade: GradeName = "search") -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -14,7 +14,6 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from latency.cores import other_cores, pin
 from latency.latency import Latency
 from latency.measurement import Measurement
 from nas.config import Config
@@ -34,16 +33,12 @@ class Services:
     Attributes:
         evaluator: says how accurate.
         meters: device name -> handle of the actor that measures there; empty where nothing is measured.
-        meter_nodes: Ray nodes whose measuring cores training must leave alone.
-        num_measuring: how many those are on each.
         seed: of the study.
         num_threads: CPU threads of training.
     """
 
     evaluator: Evaluator
     meters: Mapping[str, Any]
-    meter_nodes: frozenset[str]
-    num_measuring: int
     seed: int
     num_threads: int
 
@@ -64,8 +59,6 @@ class CandidateTrial(tune.Trainable):
         """Start the measurements that are due, prepare the training."""
         import torch
 
-        if ray.get_runtime_context().get_node_id() in services.meter_nodes:
-            pin(other_cores(services.num_measuring))
         torch.set_num_threads(services.num_threads)
         self._services = services
         self._begin(config)

@@ -194,8 +194,6 @@ class _Session:
         return Services(
             evaluator=evaluator,
             meters=self.bench.trial_actors,
-            meter_nodes=self.bench.nodes if self.bench.trial_actors else frozenset(),
-            num_measuring=config.latency.num_threads,
             seed=config.seed,
             num_threads=config.cpus_per_trial,
         )

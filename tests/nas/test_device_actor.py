@@ -1,6 +1,5 @@
 """What the actor of a device does, without its process: a formula measures."""
 
-from types import SimpleNamespace
 
 import pytest
 
@@ -41,7 +40,6 @@ def _no_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(device_actor, "MeterProcess", Opened)
     monkeypatch.setattr(device_actor, "pin", lambda cores: True)
-    monkeypatch.setattr(device_actor.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "n1"))
 
 
 def meter(yardstick=None):
@@ -51,7 +49,6 @@ def meter(yardstick=None):
 def test_a_new_device_is_calibrated():
     said = meter().calibration()
     assert said["reference_ms"] > 0
-    assert said["node"] == "n1"
     assert said["device"] == Opened.last.device.to_dict()
     assert said["spread"] == {"session_sd": Spread().session_sd, "process_sd": Spread().process_sd}
     assert Opened.last.num_measured == 3
