@@ -8,7 +8,7 @@ A job during which anybody else used this machine (Linux: processor time beyond 
 and is done again; what the host gives to other machines cannot be seen.
 
     idle      pairs of search-grade measurements of the same network: nothing but noise separates them (A/A)
-    training  the same while the proxy trainer runs on the other cores, which rests whenever somebody measures
+    training  the same while the proxy trainer runs, which rests whenever somebody measures
     final     pairs of final-grade measurements
     truth     one long measurement in a fresh process; the median of 20 is what a network really takes
     mean      what public systems do, in the wall time of the job before it: warm up, run N times, take the mean
@@ -126,8 +126,7 @@ class Bench:
         pinned = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {[core]})\n"
         self.plain = _program(pinned + MEAN_OF_RUNS)
         self._training_wanted = folder / "training"
-        pinned = f"from latency.cores import pin; pin({other_cores()})\n"
-        self.trainer = _program(pinned + TRAINER, str(self._training_wanted))
+        self.trainer = _program(TRAINER, str(self._training_wanted))
         self._await_rest()
         pin(other_cores())
 
