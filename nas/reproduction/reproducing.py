@@ -31,6 +31,9 @@ from search_spaces.arch_string import parse_arch
 MARGIN = 1.03
 """Of the target, allowing for what the edits save: there NetAdapt before the edits stops, the rest is the landing's."""
 
+AIM = 0.995
+"""Of the target, for the landing: it is measured once more afterwards, and must not be above."""
+
 
 def carry_on(run: ReproduceRun, images: Images, console: Console, ray_address: str | None = None) -> None:
     """Carry a reproduction to its end, from wherever it is.
@@ -88,7 +91,7 @@ class _Session:
         stages.append(self._stage("redesign", arch))
         latency, target_ms = self._measured(arch)
         if latency.latency_ms > target_ms:
-            arch = self._adapted(LANDING, arch, target_ms / latency.latency_ms)
+            arch = self._adapted(LANDING, arch, AIM * target_ms / latency.latency_ms)
             stages.append(self._stage(LANDING, arch))
             latency, target_ms = self._measured(arch)
         self.say("found", f"{arch}: {latency.latency_ms:.3f} ms, target {target_ms:.3f} ms")
