@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nas.errors import UserError
 from nas.latency_section import LatencySection
-from nas.netadapt.adaptation import Rules
+from nas.netadapt.adaptation import MAX_OVERSHOOT, Rules
 from nas.netadapt.budget import Budget, Goal, parse_budgets
 from nas.netadapt.outcomes import Signal
 from nas.netadapt.proposal import GROUPS, Cost
@@ -62,6 +62,9 @@ class AdaptConfig(Section):
     schedule: str = Field("0.01L", description="what each step saves")
     budgets: list[str] = Field(description="RESOURCE=AMOUNT, what is to be come down to")
     groups: Literal["v3", "all"] = "v3"
+    max_overshoot: float = Field(
+        MAX_OVERSHOOT, gt=0, lt=1, description="part of the target by which the last step may end below it"
+    )
     latency: LatencySection = Field(description="how the network is deployed, what prices it")
     judging: JudgingSection = JudgingSection()
     baselines: bool = Field(True, description="a random proposal a step, and the uniform width multiplier, beside it")
@@ -88,7 +91,9 @@ class AdaptConfig(Section):
     def rules(self, seed_cost: float, target: float) -> Rules:
         """How the network is adapted, from its own cost to `target`, both in the unit of the cost."""
         select, kinds = RULES[self.judging.selection].select, GROUPS[self.groups]
-        return Rules(self.reductions, seed_cost, target, selection=select, kinds=kinds)
+        return Rules(
+            self.reductions, seed_cost, target, selection=select, kinds=kinds, max_overshoot=self.max_overshoot
+        )
 
     def goal(self, num_classes: int, price_ms: Cost | None = None, seed_latency_ms: float | None = None) -> Goal:
         """What is reduced, and how far; arguments as of `Goal.of`, and errors."""

@@ -12,7 +12,7 @@ from search_spaces.arch import ArchSpec
 from search_spaces.width_groups import V3_KINDS, Kind
 
 MAX_OVERSHOOT = 0.03
-"""Part of the target by which the last step may end below it, where there is a choice: what is below was given away."""
+"""Part of the target by which the last step may end below it, unless the rules say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class Rules:
         selection: accepts one proposal of a step.
         kinds: of the widths that may be narrowed.
         widths: what they may be narrowed to.
+        max_overshoot: part of the target by which the last step may end below it, where there is a choice: what is below was
+            given away.
     """
 
     schedule: ReductionSchedule
@@ -71,6 +73,7 @@ class Rules:
     selection: Selection = by_slope
     kinds: frozenset[Kind] = V3_KINDS
     widths: NarrowerWidths = multiples_of_8
+    max_overshoot: float = MAX_OVERSHOOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ def _step(parent: Position, rules: Rules, cost: Cost, judge: Judge, settle: Sett
     offered, reduction = _offer(parent, rules, cost, asked)
     proposals = offered.proposals
     if asked == lacking:
-        proposals = _landing(proposals, parent.cost, rules.target)
+        proposals = _landing(proposals, parent.cost, rules)
     judgement = judge(parent, proposals)
     choice = rules.selection(judgement.candidates)
     accepted = choice.candidate.proposal
@@ -166,9 +169,9 @@ def _step(parent: Position, rules: Rules, cost: Cost, judge: Judge, settle: Sett
     return Step(parent, asked, reduction, judgement, choice, position)
 
 
-def _landing(proposals: tuple[Proposal, ...], cost: float, target: float) -> tuple[Proposal, ...]:
-    """Of proposals that reach the target those that land on it, `MAX_OVERSHOOT` below at most; all if none does."""
-    landing = tuple(p for p in proposals if cost - p.saving >= target * (1 - MAX_OVERSHOOT))
+def _landing(proposals: tuple[Proposal, ...], cost: float, rules: Rules) -> tuple[Proposal, ...]:
+    """Of proposals that reach the target those that land on it, `Rules.max_overshoot` below at most; all if none does."""
+    landing = tuple(p for p in proposals if cost - p.saving >= rules.target * (1 - rules.max_overshoot))
     return landing or proposals
 
 

@@ -47,6 +47,7 @@ def _config(config: ReproduceConfig, stage: str, arch: ArchSpec, share: float, t
         schedule=config.adapt.schedule,
         budgets=[f"latency={share:.6f}L"],
         groups=config.adapt.groups,
+        max_overshoot=config.adapt.max_overshoot,
         latency=latency.model_copy(update={"name": "measure", "table": None, "run": None}),
         judging=JudgingSection(num_steps=config.adapt.num_steps),
         baselines=False,

@@ -51,6 +51,12 @@ class AdaptSection(Section):
     schedule: str = Field("0.01L", description="what each step saves")
     num_steps: int = Field(64, ge=0, description="of fine-tuning of the accepted network")
     groups: Literal["v3", "all"] = "v3"
+    max_overshoot: float = Field(
+        0.015,
+        gt=0,
+        lt=1,
+        description="part of the target by which the last step may end below it, where there is a choice",
+    )
 
     @field_validator("schedule")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -87,6 +88,14 @@ def test_the_last_step_lands_on_the_target_where_it_can():
     [step] = run(351, "0.5L")
     assert {candidate.proposal.saving for candidate in step.judgement.candidates} == {8}
     assert accepted([step]) == ["b2.l1.project"]
+
+
+@pytest.mark.parametrize("max_overshoot", [0.5, 0.01])  # everything lands; nothing does, so that there is no choice
+def test_how_near_the_last_step_must_land_is_a_rule(max_overshoot):
+    wanted = replace(rules(351, "0.5L"), max_overshoot=max_overshoot)
+    [step] = adapt(Position(SEED, cost(SEED)), wanted, cost, judge)
+    assert {8, 16} < {candidate.proposal.saving for candidate in step.judgement.candidates}
+    assert accepted([step]) == ["b2.l1.expand"]
 
 
 def test_where_nothing_saves_enough_less_is_asked_for():
