@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from nas.run import write_json
+from nas.run_folder import write_json
 from nas.weights import NATIVE, save_weights
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_json import arch_to_json

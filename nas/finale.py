@@ -18,7 +18,7 @@ from nas.evaluator import best_device
 from nas.export import export, input_metadata
 from nas.finalist import WINNER, Finalist
 from nas.network import resolve_network
-from nas.run import write_json
+from nas.run_folder import write_json
 from nas.training import ImageSet, num_correct, train
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch import ArchSpec

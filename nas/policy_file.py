@@ -11,7 +11,7 @@ import numpy as np
 from controllers.reinforce import ReinforceController
 from controllers.settled_policy import SettledPolicy
 from nas.errors import UserError
-from nas.run import write_json
+from nas.run_folder import write_json
 from search_spaces.choice import Choice
 
 FORMAT = "nas-policy"

@@ -102,7 +102,7 @@ def _begun(recipe: str, assignments: list[str], out: Path | None) -> Path:
     from nas.recipe_check import check, resolved
     from nas.reproduction.reproduce_config import load_reproduce_config
     from nas.reproduction.reproduce_run import create_run
-    from nas.run import next_folder
+    from nas.run_folder import next_folder
 
     config = load_reproduce_config(recipe, assignments)
     search = config.search.model_copy(update={"final": None})

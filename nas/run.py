@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +17,12 @@ from nas.config import Config, parse_config
 from nas.environment import software
 from nas.errors import UserError
 from nas.jsonl import JsonLines
+from nas.run_folder import RUNS, check_free, lock_folder, make_run_folder, next_folder, write_json
 from nas.trial import FORMAT as TRIALS_FORMAT
 from nas.trial import VERSION as TRIALS_VERSION
 from nas.trial import Trial, best_trial, read_trials
 from search_spaces.arch import ArchSpec
 
-RUNS = Path("runs")
 TABLE = "latency_table.json"
 """In a run folder: the table as it was when the run began, whatever became of the recipe's file since."""
 
@@ -61,15 +59,8 @@ class Run:
             UserError: `out` exists, or the folder cannot be made.
         """
         folder = out or next_folder(recipe_name)
-        try:
-            folder.mkdir(parents=True)
-            temporary = folder / "config.tmp"
-            temporary.write_text(config.dump())
-            temporary.replace(folder / "config.yaml")
-        except FileExistsError:
-            raise UserError(f"{folder} exists; choose another --out, or continue it with --resume {folder}") from None
-        except OSError as error:
-            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+        check_free(folder, "nas search")
+        make_run_folder(folder, config.dump())
         return cls(folder)
 
     def __enter__(self) -> Run:
@@ -119,27 +110,6 @@ class Run:
                 "calibration": calibration.to_dict(),
             },
         )
-
-
-def lock_folder(folder: Path) -> int:
-    """A descriptor that keeps other processes out of `folder` while it is open."""
-    try:
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write there: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise UserError(f"{folder}: another process is working on this run") from None
-    return lock
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write `document` whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-    temporary.replace(path)
 
 
 def read_config(folder: Path) -> Config:
@@ -192,10 +162,3 @@ def best_of_run(folder: Path) -> Trial | None:
 
 def _known_runs() -> list[str]:
     return sorted(str(path.parent) for path in RUNS.glob("*/config.yaml"))
-
-
-def next_folder(recipe_name: str) -> Path:
-    """``runs/RECIPE-N`` with the next free N."""
-    pattern = re.compile(re.escape(recipe_name) + r"-(\d+)")
-    taken = [int(match.group(1)) for path in RUNS.glob("*") if (match := pattern.fullmatch(path.name))]
-    return RUNS / f"{recipe_name}-{max(taken, default=0) + 1}"

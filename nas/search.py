@@ -37,7 +37,8 @@ from nas.progress import SearchProgress
 from nas.ray_cluster import Cluster, ray_cluster
 from nas.ray_gauges import SearchGauges
 from nas.ray_tune import ControllerSearcher, Observer, Services, run_trials
-from nas.run import TABLE, Run, write_json
+from nas.run import TABLE, Run
+from nas.run_folder import write_json
 from nas.study import Constraints, ReplayError, Study
 from nas.supernet_evaluator import SupernetEvaluator
 from nas.table_trust import NUM_NETWORKS, check_prices

@@ -18,7 +18,7 @@ from nas.evaluator import ProxyTrainer
 from nas.evaluators import proxy_trainer
 from nas.images import Images
 from nas.measurement_cache import cache_folder
-from nas.run import write_json
+from nas.run_folder import write_json
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch

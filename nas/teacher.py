@@ -13,7 +13,7 @@ from nas.distillation import DEFAULT_TEMPERATURE, DEFAULT_WEIGHT
 from nas.errors import UserError
 from nas.export import ARCH, WEIGHTS
 from nas.network import resolve
-from nas.run import write_json
+from nas.run_folder import write_json
 from nas.train_config import TeacherSection, TrainConfig, TrainRequest, misfit, resolve_config, zoo_name
 from nas.trained import find_trained, model_card
 from nas.weights import Loaded, load_weights

@@ -16,14 +16,14 @@ from nas.evaluator import best_device
 from nas.export import export, input_metadata
 from nas.image_set import normalised
 from nas.latency_check import absolute
-from nas.run import next_folder, write_json
+from nas.run_folder import check_free, next_folder, write_json
 from nas.run_training import num_training, take_up, train_epochs
 from nas.share import check_shares
 from nas.teacher import Teaching, keep_teacher, teacher_config, trained_teacher
 from nas.train_config import TrainRequest, resolve_config
 from nas.train_data import TrainingData, check_holdout, load_for
 from nas.train_progress import TrainProgress
-from nas.train_run import TEACHER, TrainRun, check_free, create_run
+from nas.train_run import TEACHER, TrainRun, create_run
 from nas.training import num_correct
 from nas.weights import load_weights
 from search_spaces.count import count
@@ -61,7 +61,7 @@ def begin(
         UserError: something does not work; nothing has been made then.
     """
     folder = out or next_folder(re.sub(r"[^\w.@-]+", "-", request.network.name)[:40])
-    check_free(folder)
+    check_free(folder, "nas train")
     dataset, resolution = load_for(request, source, console)
     where = source if source == "digits" else str(absolute(source))
     initial, request = (None, request) if weights is None else _initial(weights, request, dataset, resolution, console)

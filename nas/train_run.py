@@ -17,7 +17,7 @@ from torch import Tensor
 from nas.environment import software
 from nas.errors import UserError
 from nas.jsonl import JsonLines
-from nas.run import lock_folder, write_json
+from nas.run_folder import lock_folder, make_folder, make_run_folder
 from nas.strict_yaml import dump_yaml
 from nas.train_config import TrainConfig, read_train_config
 from nas.training import Epoch
@@ -50,32 +50,20 @@ def create_run(
     Raises:
         UserError: it is a run already, or it cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if initial is not None:
-            write_state(folder / INITIAL, initial)
-        text = dump_yaml(config)
-        environment = {
-            "format": ENVIRONMENT_FORMAT,
-            "version": ENVIRONMENT_VERSION,
-            **software(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "threads": torch.get_num_threads(),
-            "data_fingerprint": data_fingerprint,
-            "config_sha256": _digest(text),
-        }
-        write_json(folder / "environment.json", environment)
-        temporary = folder / "config.tmp"
-        temporary.write_text(text)
-        temporary.replace(folder / "config.yaml")
-    except OSError as error:
-        raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
-
-
-def check_free(folder: Path) -> None:
-    """Raise UserError where something is in the way of a new run folder."""
-    if folder.exists():
-        raise UserError(f"{folder} exists; choose another --out, or continue it with nas train --resume {folder}")
+    if initial is not None:
+        make_folder(folder)
+        write_state(folder / INITIAL, initial)
+    text = dump_yaml(config)
+    environment = {
+        "format": ENVIRONMENT_FORMAT,
+        "version": ENVIRONMENT_VERSION,
+        **software(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "data_fingerprint": data_fingerprint,
+        "config_sha256": _digest(text),
+    }
+    make_run_folder(folder, text, environment)
 
 
 class TrainFolder:

@@ -23,7 +23,7 @@ from nas.path_gradients import PathGradients
 from nas.path_sampling import SAMPLERS, DepartingPaths, PathSampler
 from nas.policy_sampler import PolicySampler
 from nas.policy_training import PolicyTask, PolicyTraining
-from nas.run import lock_folder, write_json
+from nas.run_folder import lock_folder, write_json
 from nas.train_progress import TrainProgress
 from nas.training import DivergedError, Epoch, Training, steps_per_epoch
 from nas.training_recipe import TrainingRecipe

@@ -23,7 +23,7 @@ from nas.netadapt.origin import Origin
 from nas.netadapt.plan import plan
 from nas.netadapt.schedule import Amount, ReductionSchedule
 from nas.netadapt.seed_network import loaded_weights
-from nas.run import next_folder
+from nas.run_folder import check_free, next_folder
 from nas.strict_yaml import validated
 from nas.train_config import NetworkSection, TrainRequest, misfit, resolve_config
 from nas.train_data import TrainingData, check_holdout, load_for
@@ -123,8 +123,7 @@ def begin(request: AdaptRequest, out: Path | None, console: Console) -> tuple[Pa
     ReductionSchedule.parse(request.schedule)
     name = re.sub(r"[^\w.@-]+", "-", origin.network.name)[:40]
     folder = out or next_folder(f"adapt-{name}")
-    if folder.exists():
-        raise UserError(f"{folder} exists; choose another --out, or continue it with nas adapt --resume {folder}")
+    check_free(folder, "nas adapt")
     if origin.note:
         console.print(origin.note, highlight=False, soft_wrap=True)
     training = _training(request)

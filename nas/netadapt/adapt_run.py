@@ -23,7 +23,7 @@ from nas.netadapt.step_record import FORMAT as STEPS_FORMAT
 from nas.netadapt.step_record import VERSION as STEPS_VERSION
 from nas.netadapt.step_record import StepRecord
 from nas.netadapt.weighted_network import WeightedNetwork
-from nas.run import lock_folder, write_json
+from nas.run_folder import check_free, lock_folder, make_run_folder, write_json
 from nas.strict_yaml import dump_yaml
 from nas.weights_file import read_state
 from search_spaces.arch_json import arch_from_json
@@ -42,26 +42,16 @@ def create_run(folder: Path, config: AdaptConfig, data_fingerprint: str) -> None
     Raises:
         UserError: it exists, or cannot be made.
     """
-    try:
-        folder.mkdir(parents=True)
-        text = dump_yaml(config)
-        environment = {
-            "format": ENVIRONMENT_FORMAT,
-            "version": ENVIRONMENT_VERSION,
-            **software(),
-            "data_fingerprint": data_fingerprint,
-            "config_sha256": _digest(text),
-        }
-        write_json(folder / "environment.json", environment)
-        temporary = folder / "config.tmp"
-        temporary.write_text(text)
-        temporary.replace(folder / "config.yaml")
-    except FileExistsError:
-        raise UserError(
-            f"{folder} exists; choose another --out, or continue it with nas adapt --resume {folder}"
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    check_free(folder, "nas adapt")
+    text = dump_yaml(config)
+    environment = {
+        "format": ENVIRONMENT_FORMAT,
+        "version": ENVIRONMENT_VERSION,
+        **software(),
+        "data_fingerprint": data_fingerprint,
+        "config_sha256": _digest(text),
+    }
+    make_run_folder(folder, text, environment)
 
 
 class AdaptRun:

@@ -10,7 +10,8 @@ from nas.errors import UserError
 from nas.latency_section import LatencySection
 from nas.netadapt import adapt_config
 from nas.network import NamedNetwork, resolve
-from nas.run import RUNS, TABLE
+from nas.run import TABLE
+from nas.run_folder import RUNS
 from nas.strict_yaml import read_mapping
 from nas.train_config import FORMAT as TRAIN_FORMAT
 from nas.train_config import read_train_config, zoo_name

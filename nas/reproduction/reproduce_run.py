@@ -12,7 +12,7 @@ from typing import Any
 from nas.environment import software
 from nas.errors import UserError
 from nas.reproduction.reproduce_config import ReproduceConfig, read_reproduce_config
-from nas.run import lock_folder, write_json
+from nas.run_folder import check_free, lock_folder, make_run_folder, write_json
 
 ENVIRONMENT_FORMAT = "nas-reproduce-environment"
 VERSION = 1
@@ -28,19 +28,9 @@ def create_run(folder: Path, config: ReproduceConfig, data_fingerprint: str) -> 
     Raises:
         UserError: it exists, or cannot be made.
     """
-    try:
-        folder.mkdir(parents=True)
-        environment = {"format": ENVIRONMENT_FORMAT, "version": VERSION, "data_fingerprint": data_fingerprint}
-        write_json(folder / "environment.json", environment | software())
-        temporary = folder / "config.tmp"
-        temporary.write_text(config.dump())
-        temporary.replace(folder / "config.yaml")
-    except FileExistsError:
-        raise UserError(
-            f"{folder} exists; choose another --out, or continue it with nas reproduce --resume {folder}"
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    check_free(folder, "nas reproduce")
+    environment = {"format": ENVIRONMENT_FORMAT, "version": VERSION, "data_fingerprint": data_fingerprint} | software()
+    make_run_folder(folder, config.dump(), environment)
 
 
 class ReproduceRun:

@@ -15,7 +15,8 @@ from latency.latency import Latency
 from nas.calibration import Calibration, DeviceCalibration, DeviceState
 from nas.config import Config, parse_config
 from nas.finalist import FINAL_VERSION, Finalist
-from nas.run import Run, write_json
+from nas.run import Run
+from nas.run_folder import write_json
 from nas.study import Constraints, Study
 from nas.trial import Trial, read_trials
 from search_spaces.arch import ArchSpec

@@ -18,16 +18,8 @@ from nas.errors import UserError
 from nas.jsonl import read_json_lines
 from nas.quote import Quote
 from nas.recorded_latency import RecordedLatency
-from nas.run import (
-    LATENCY_FORMAT,
-    LATENCY_VERSION,
-    Run,
-    best_of_run,
-    read_calibration,
-    read_config,
-    read_environment,
-    write_json,
-)
+from nas.run import LATENCY_FORMAT, LATENCY_VERSION, Run, best_of_run, read_calibration, read_config, read_environment
+from nas.run_folder import write_json
 from nas.trial import Trial, read_trials
 from search_spaces.arch_string import parse_arch
 from search_spaces.zoo import get

@@ -13,7 +13,7 @@ from nas.jsonl import JsonLines
 from nas.netadapt.adapt_config import AdaptConfig
 from nas.netadapt.proposal import Proposal, offer
 from nas.netadapt.step_record import FORMAT, VERSION, CandidateRecord, StepRecord
-from nas.run import write_json
+from nas.run_folder import write_json
 from nas.strict_yaml import dump_yaml
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch

@@ -9,7 +9,7 @@ from nas.errors import UserError
 from nas.jsonl import JsonLines
 from nas.netadapt.adapt_watch import show_adaptation, watch_adaptation
 from nas.netadapt.step_record import FORMAT, VERSION
-from nas.run import write_json
+from nas.run_folder import write_json
 from tests.nas.netadapt.adapt_runs import final_document, made_steps, make_run, seed_document, uniform_document
 
 TRAINED = {name: [800, 810] for name in ("seed", "adapted", "uniform", "random")}
