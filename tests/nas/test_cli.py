@@ -202,7 +202,7 @@ def test_an_existing_folder_is_not_overwritten(run):
     Path("mine").mkdir()
     Path("mine/config.yaml").write_text("trials: 3")
     message = refusal(run("search", "--out", "mine"))
-    assert message == "mine exists; choose another --out, or continue it with --resume mine"
+    assert message == "mine exists; choose another --out, or continue it with nas search --resume mine"
     assert list(Path("mine").iterdir()) == [Path("mine/config.yaml")]
     assert Path("mine/config.yaml").read_text() == "trials: 3"
 
