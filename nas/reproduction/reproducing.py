@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, ReproduceRun
 from nas.reproduction.search_stage import searched, seed_of
 from nas.reproduction.uniform_landing import landed
-from nas.reproduction.yardstick import opened_yardstick
+from nas.reproduction.yardstick import Yardstick, opened_yardstick
 from nas.training_recipe import TrainingRecipe
+from nas.trial import Trial
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 
@@ -118,12 +120,17 @@ class _Session:
             else:
                 trials = searched(self.run, SEARCH, self.images, self.console, self.ray_address)
                 with opened_yardstick(self.run) as yardstick:
-                    trial = seed_of(trials, yardstick.latency, *yardstick.seed_range_ms(), self._least)
+                    trial = self._best(trials, yardstick, self._least)
                 found = {"arch": str(trial.arch), "trial": trial.number}
             self.run.write("seed", found)
         origin = config.network if config.network else f"trial {found['trial']} of the search"
         self.say("seed", f"{origin}: {found['arch']}")
         return parse_arch(found["arch"])
+
+    def _best(
+        self, trials: Sequence[Trial], yardstick: Yardstick, least: Callable[[ArchSpec], Sequence[ArchSpec]]
+    ) -> Trial:
+        return seed_of(trials, yardstick.latency, yardstick.reference_ms, *yardstick.seed_range_ms(), least)
 
     def _least(self, arch: ArchSpec) -> list[ArchSpec]:
         return with_and_without_edits(arch, self.run.config)
@@ -177,7 +184,7 @@ class _Session:
         if config.comparison.random and config.network is None:
             trials = searched(self.run, RANDOM, self.images, self.console, self.ray_address)
             with opened_yardstick(self.run) as yardstick:
-                best = seed_of(trials, yardstick.latency, *yardstick.seed_range_ms(), lambda arch: [arch])
+                best = self._best(trials, yardstick, lambda arch: [arch])
             networks |= self._uniform("random", best.arch)
         return networks
 

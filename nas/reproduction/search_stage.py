@@ -43,6 +43,7 @@ def searched(run: ReproduceRun, stage: str, images: Images, console: Console, ra
 def seed_of(
     trials: Sequence[Trial],
     latency: Callable[[ArchSpec], Latency],
+    reference_ms: float,
     target_ms: float,
     most_ms: float,
     least: Callable[[ArchSpec], Sequence[ArchSpec]],
@@ -55,6 +56,7 @@ def seed_of(
     Args:
         trials: of a search.
         latency: of a network, measured; asked for candidates, best first, until one is slow enough.
+        reference_ms: time of the reference network on the scale of `latency`; each search has frozen a time of its own.
         target_ms: positive.
         most_ms: slower trials come after all others.
         least: network -> all that must not be faster than the target.
@@ -63,7 +65,7 @@ def seed_of(
         UserError: there is none.
     """
     done = [trial for trial in trials if trial.status == "ok" and trial.repeat_of is None]
-    timed = [(trial, trial.latency_ms or 0.0) for trial in done]
+    timed = [(trial, trial.latency.ratio * reference_ms) for trial in done if trial.latency]
     for trial, own_ms in sorted(timed, key=lambda pair: (pair[1] > most_ms, -pair[0].reward, pair[0].number)):
         if own_ms < _NEARLY * target_ms:
             continue

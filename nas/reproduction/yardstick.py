@@ -56,6 +56,11 @@ class Yardstick:
         """The latency that the result must come down to."""
         return resolved_ms(self.run.config.target, self.latency)
 
+    @property
+    def reference_ms(self) -> float:
+        """Time of the reference network."""
+        return self.metered.reference.reference_ms
+
     def seed_range_ms(self) -> tuple[float, float]:
         """The latency that the seed must not fall short of, and the one that it should not exceed."""
         return seed_range_ms(self.run.config, self.latency)
