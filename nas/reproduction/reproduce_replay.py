@@ -6,9 +6,11 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from latency.latency import Latency
+from nas.calibration import DeviceState
 from nas.errors import UserError
 from nas.netadapt.adapt_replay import replay_adaptation
 from nas.network import resolve_network
@@ -19,7 +21,7 @@ from nas.reproduction.reproduce_record import ReproduceRecord
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH
 from nas.reproduction.reproducing import with_and_without_edits
 from nas.reproduction.search_stage import seed_of
-from nas.reproduction.yardstick import LATENCIES, seed_range_ms
+from nas.reproduction.yardstick import DEVICE, LATENCIES, seed_range_ms
 from nas.search_replay import replay_search
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
@@ -74,9 +76,8 @@ def _seed(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency], targe
         arch = resolve_network(record.config.network)
     else:
         _, most_ms = seed_range_ms(record.config, latency)
-        trial = seed_of(
-            record.trials, latency, target_ms, most_ms, lambda arch: with_and_without_edits(arch, record.config)
-        )
+        least = partial(with_and_without_edits, config=record.config)
+        trial = seed_of(record.trials, latency, _reference_ms(record.folder), target_ms, most_ms, least)
         if trial.number != record.seed_trial:
             raise ReplayDifferenceError(f"seed: trial {trial.number} is chosen, recorded {record.seed_trial}")
         arch = trial.arch
@@ -122,6 +123,13 @@ def _check_begins(stage: str, record: ReproduceRecord, arch: ArchSpec) -> None:
 def _check(what: str, now: ArchSpec, recorded: str) -> None:
     if str(now) != recorded:
         raise ReplayDifferenceError(f"{what}: {now}, recorded {recorded}")
+
+
+def _reference_ms(folder: Path) -> float:
+    path = folder / f"{DEVICE}.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: no {path.name}; restore it from a copy")
+    return DeviceState.from_dict(json.loads(path.read_text())["state"]).reference_ms
 
 
 def _recorded_latencies(folder: Path) -> Callable[[ArchSpec], Latency]:

@@ -61,23 +61,32 @@ def test_the_seed_is_the_best_trial_that_is_slow_enough():
         trial(3, 0.95, 0.8),  # as good, but later
         trial(4, 1.0, 0.95, status="failed", accuracy=None),
     ]
-    assert seed_of(trials, latency, target, math.inf, lambda arch: [arch]).number == 2
+    assert seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch]).number == 2
     with pytest.raises(UserError, match="as slow as the target"):
-        seed_of(trials[:1], latency, target, math.inf, lambda arch: [arch])
+        seed_of(trials[:1], latency, 10, target, math.inf, lambda arch: [arch])
 
 
 def test_a_seed_that_is_too_slow_comes_after_all_others():
     trials = [trial(0, 1.0, 0.9), trial(1, 0.9, 0.5), trial(2, 0.95, 0.8)]
     most = ms(multiplied(SEED, 0.92))
-    assert seed_of(trials, latency, 1e-3, most, lambda arch: [arch]).number == 1
-    assert seed_of([trials[0], trials[2]], latency, 1e-3, most, lambda arch: [arch]).number == 0
+    assert seed_of(trials, latency, 10, 1e-3, most, lambda arch: [arch]).number == 1
+    assert seed_of([trials[0], trials[2]], latency, 10, 1e-3, most, lambda arch: [arch]).number == 0
+
+
+def test_a_search_with_another_time_of_the_reference_is_on_the_same_scale():
+    """The search has measured on a machine in a slower mood: milliseconds differ, ratios to the reference do not."""
+    target, slower = ms(multiplied(SEED, 0.8)) * 1.001, []
+    for found in (trial(0, 0.5, 0.9), trial(1, 1.0, 0.7), trial(2, 0.9, 0.8)):
+        before = found.latency
+        slower.append(replace(found, latency=replace(before, latency_ms=3 * before.latency_ms)))
+    assert seed_of(slower, latency, 10, target, 1.01 * ms(SEED), lambda arch: [arch]).number == 2
 
 
 def test_a_seed_that_the_edits_alone_make_too_fast_is_passed_over():
     target = 0.99 * ms(multiplied(SEED, 0.9))
     trials = [trial(0, 0.9, 0.9), trial(1, 1.0, 0.5)]
     halved = [multiplied(SEED, 0.5), multiplied(SEED, 1.0)]
-    found = seed_of(trials, latency, target, math.inf, lambda arch: [arch, halved[arch == trials[1].arch]])
+    found = seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch, halved[arch == trials[1].arch]])
     assert found.number == 1
 
 
