@@ -78,7 +78,8 @@ def test_a_search_with_another_time_of_the_reference_is_on_the_same_scale():
     target, slower = ms(multiplied(SEED, 0.8)) * 1.001, []
     for found in (trial(0, 0.5, 0.9), trial(1, 1.0, 0.7), trial(2, 0.9, 0.8)):
         before = found.latency
-        slower.append(replace(found, latency=replace(before, latency_ms=3 * before.latency_ms)))
+        ends = tuple(3 * end for end in before.interval_ms)
+        slower.append(replace(found, latency=replace(before, latency_ms=3 * before.latency_ms, interval_ms=ends)))
     assert seed_of(slower, latency, 10, target, 1.01 * ms(SEED), lambda arch: [arch]).number == 2
 
 
