@@ -1,6 +1,5 @@
 """What the actor of a device does, without its process: a formula measures."""
 
-
 import pytest
 
 from latency.device_record import DeviceRecord

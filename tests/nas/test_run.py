@@ -88,7 +88,9 @@ def test_the_counter_goes_on_after_the_highest():
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
 def test_what_exists_is_not_overwritten(make):
     make(Path("mine"))
-    with pytest.raises(UserError, match=r"^mine exists; choose another --out, or continue it with nas search --resume mine$"):
+    with pytest.raises(
+        UserError, match=r"^mine exists; choose another --out, or continue it with nas search --resume mine$"
+    ):
         Run.create(CONFIG, "some", Path("mine"))
     assert list(Path().rglob("*")) == [Path("mine")]
 
