@@ -11,11 +11,14 @@ import pytest
 import experiments
 from nas.netadapt.adapt_report import write_adapt_report
 from nas.report import write_report
+from nas.reproduction.reproduce_report import write_reproduce_report
 from tests.nas.chromium import needs_chromium, opened_page
 from tests.nas.report_runs import add_finale, make_run
 
 pytestmark = needs_chromium
-ADAPTATION = Path(experiments.__file__).parent / "results" / "adapt_mobilenet_v2_imagenette64_2026-11-26"
+RESULTS = Path(experiments.__file__).parent / "results"
+ADAPTATION = RESULTS / "adapt_mobilenet_v2_imagenette64_2026-11-26"
+REPRODUCTION = RESULTS / "reproduce_mobilenet_v3_large_imagenette64_2026-11-26"
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 
@@ -45,7 +48,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     adaptation = search.with_name("adaptation")
     shutil.copytree(ADAPTATION, adaptation)
     write_adapt_report(adaptation)
-    return {folder.name: folder / "report.html" for folder in (search, adaptation)}
+    reproduction = search.with_name("reproduction")
+    shutil.copytree(REPRODUCTION, reproduction)
+    write_reproduce_report(reproduction)
+    return {folder.name: folder / "report.html" for folder in (search, adaptation, reproduction)}
 
 
 def look(report: Path, size: str) -> Seen:
@@ -68,7 +74,10 @@ def look(report: Path, size: str) -> Seen:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("name", "words"), [("search", "Pareto front"), ("adaptation", "mobilenet_v2")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("search", "Pareto front"), ("adaptation", "mobilenet_v2"), ("reproduction", "Final comparison")],
+)
 def test_a_report_is_drawn_without_complaints_and_fits(
     reports: dict[str, Path], name: str, words: str, size: str
 ) -> None:
