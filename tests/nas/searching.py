@@ -20,6 +20,8 @@ import psutil
 MARK = "NAS_TEST_MARK"
 PATIENCE_S = 240.0  # gives up waiting; asserts nothing
 OPEN = {"RAY_AUTH_MODE": "disabled"}  # by default Ray asks for a token where its user happens to have one
+LISTENS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""What a shell starts in the background ignores Ctrl-C, and so does all that it starts."""
 AWAKE = {"RAY_worker_niceness": "0"}  # by default 15: beside other tests, or anything else, trials hardly get to run
 
 
@@ -104,7 +106,7 @@ class Search(Program):
         prelude: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        code = f"{prelude}\nfrom nas.cli import main\nmain()"
+        code = f"{LISTENS}\n{prelude}\nfrom nas.cli import main\nmain()"
         super().__init__(sys.executable, "-c", code, *arguments, cwd=cwd, variables=variables)
 
 
