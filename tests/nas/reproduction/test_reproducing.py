@@ -247,6 +247,7 @@ def test_a_replay_finds_what_was_changed(
     assert code == 1, printed
 
 
+@pytest.mark.slow
 def test_without_a_search_and_with_the_edits_first(home: Path, finished: Finished, cluster: str) -> None:
     """The historical route: from a network, edits first; no random search to compare with."""
     arch = str(_networks()[3][1])
