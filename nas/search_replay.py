@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,22 +39,18 @@ class SearchReplay:
     complete: bool
 
 
-@dataclass
-class _Compared:
-    """A journal that compares what a study writes with what another one has written."""
-
-    recorded: dict[int, Trial]
-    written: list[Trial] = field(default_factory=list)
+class _Nowhere:
+    """A journal that keeps nothing: a replay writes nothing."""
 
     def append(self, trial: Trial) -> None:
-        self.written.append(trial)
+        """Keep nothing."""
 
 
 def replay_search(folder: Path) -> SearchReplay:
     """Execute a search again; nothing is trained or measured, and the folder is not written to.
 
-    A controller built anew from the recipe is told, trial by trial, rewards computed anew from the recorded accuracies and
-    latencies, and has to suggest the recorded networks.
+    The recorded rewards must follow from the recorded accuracies and latencies; a controller built anew from the recipe is told
+    them, trial by trial, and has to suggest the recorded networks.
 
     Args:
         folder: of a run of ``nas search``.
@@ -64,9 +60,9 @@ def replay_search(folder: Path) -> SearchReplay:
         ReplayDifferenceError: something came out differently.
     """
     config, objectives = read_config(folder), _objectives(folder)
-    recorded = read_trials(folder / "trials.jsonl")
-    told = [_rewarded(trial, objectives) for trial in recorded]
-    journal = _Compared({trial.number: trial for trial in recorded})
+    recorded = {trial.number: trial for trial in read_trials(folder / "trials.jsonl")}
+    for trial in recorded.values():
+        _check_reward(trial, objectives)
     study = Study(
         space=config.search_space,
         controller=_controller(config, folder),
@@ -75,20 +71,20 @@ def replay_search(folder: Path) -> SearchReplay:
         failure_reward=objectives.failure_reward,
         num_trials=config.trials,
         concurrency=config.concurrency or 1,
-        journal=journal,
+        journal=_Nowhere(),
         # repeats and rejected ones follow from the others; the study writes them anew
-        finished=[trial for trial in told if trial.repeat_of is None and trial.status != "rejected"],
+        finished=[trial for trial in recorded.values() if trial.repeat_of is None and trial.status != "rejected"],
         objectives=partial(objectives_told, config.latency.over_devices),
     )
     complete = _executed(study)
     for trial in study.trials:
-        if trial.number in journal.recorded:
-            _check_same(journal.recorded[trial.number], trial)
-    left = sorted(journal.recorded.keys() - {trial.number for trial in study.trials})
+        if trial.number in recorded:
+            _check_same(recorded[trial.number], trial)
+    left = sorted(recorded.keys() - {trial.number for trial in study.trials})
     if left and complete:
         raise ReplayDifferenceError(f"trial {left[0]}: recorded, but the search ends before it")
     best = best_trial(study.trials)
-    _check_best(best_trial(recorded), best)
+    _check_best(best_trial(list(recorded.values())), best)
     return SearchReplay(tuple(study.trials), len(study.trials), best, complete)
 
 
@@ -118,17 +114,16 @@ def _objectives(folder: Path) -> DeviceObjectives:
     return read_calibration(folder).objectives(config.objective, config.latency.over_devices)
 
 
-def _rewarded(trial: Trial, objectives: DeviceObjectives) -> Trial:
-    """`trial`, its reward computed anew; raises ReplayDifferenceError unless it is the recorded one."""
+def _check_reward(trial: Trial, objectives: DeviceObjectives) -> None:
+    """Raise ReplayDifferenceError unless the recorded reward follows from accuracy and latency."""
     if trial.status != "ok":
-        return trial
+        return
     if trial.accuracy is None or trial.latency is None:
         raise UserError(f"trial {trial.number}: ok, but without accuracy or latency; restore trials.jsonl from a copy")
     (first, *_) = objectives.by_device
     reward = objectives.reward(trial.accuracy, trial.device_latencies or {first: trial.latency})
     if not math.isclose(reward, trial.reward, rel_tol=REWARD_TOLERANCE):
         raise ReplayDifferenceError(f"trial {trial.number}: reward {reward!r}, recorded {trial.reward!r}")
-    return trial
 
 
 def _check_same(recorded: Trial, replayed: Trial) -> None:
