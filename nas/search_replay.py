@@ -49,8 +49,8 @@ class _Nowhere:
 def replay_search(folder: Path) -> SearchReplay:
     """Execute a search again; nothing is trained or measured, and the folder is not written to.
 
-    The recorded rewards must follow from the recorded accuracies and latencies; a controller built anew from the recipe is told
-    them, trial by trial, and has to suggest the recorded networks.
+    The recorded rewards must follow from the recorded accuracies and latencies; a controller built anew from the recipe is
+    told them, trial by trial, and has to suggest the recorded networks.
 
     Args:
         folder: of a run of ``nas search``.
