@@ -22,7 +22,10 @@ PATIENCE_S = 240.0  # gives up waiting; asserts nothing
 OPEN = {"RAY_AUTH_MODE": "disabled"}  # by default Ray asks for a token where its user happens to have one
 LISTENS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """What a shell starts in the background ignores Ctrl-C, and so does all that it starts."""
-AWAKE = {"RAY_worker_niceness": "0"}  # by default 15: beside other tests, or anything else, trials hardly get to run
+UNDISTURBED = {
+    "RAY_worker_niceness": "0",  # by default 15: beside other tests, or anything else, trials hardly get to run
+    "RAY_memory_monitor_refresh_ms": "0",  # or Ray kills workers because of what others on this machine need
+}
 
 
 class Program:
@@ -37,7 +40,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **AWAKE, **own, **(variables or {})},
+            env={**os.environ, **UNDISTURBED, **own, **(variables or {})},
             cwd=cwd,
             start_new_session=True,
         )

@@ -101,7 +101,7 @@ def test_whatever_stops_workers_others_carry_on(place, cluster):
     assert status == 2
     assert output.splitlines()[-1].startswith("nas: shared: worker ")
     assert output.splitlines()[-1].endswith("; continue with: nas train --resume shared")
-    assert [record["epoch"] for record in epochs(run)] == [1]
+    assert [record["epoch"] for record in epochs(run)] == [1], output
     assert not (run / ray_train.RAYS_OWN).exists()
 
     resumed = command(place, "train", "--resume", "shared", prelude=HANGS_AFTER_TWO)
