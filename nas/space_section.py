@@ -11,11 +11,12 @@ from search_spaces.arch import Head, Norm, Stem
 from search_spaces.block import ConvOp, SkipOp, SqueezeRule
 from search_spaces.chain import ChainLayout, LayerOp, Place, chain_space
 from search_spaces.mnasnet import MNASNET
+from search_spaces.mobilenet_v3 import MOBILENET_V3
 from search_spaces.space import SearchSpace
 from search_spaces.stages import StageLayout, StageOptions, stage_space
 from search_spaces.values import Activation
 
-SPACES = {MNASNET.name: MNASNET}
+SPACES = {space.name: space for space in (MNASNET, MOBILENET_V3)}
 """The spaces that a recipe can name."""
 
 T = TypeVar("T")

@@ -7,10 +7,23 @@ are added: both are points of the space. The paper's size example (432 per block
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
-from search_spaces.arch import ArchSpec, BlockSpec, ConvOp, Head, SkipOp, SqueezeExcite, Stem, make_divisible
+from search_spaces.arch import (
+    Activation,
+    ArchSpec,
+    BlockSpec,
+    ConvOp,
+    Head,
+    SkipOp,
+    SqueezeExcite,
+    SqueezeRule,
+    Stem,
+    make_divisible,
+)
 from search_spaces.choice import Choice, Choices, Option
 from search_spaces.space import SearchSpace
 
@@ -31,7 +44,7 @@ _CONV_OP_NAMES = {value: name for name, value in _CONV_OPS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class ReferenceBlock:
     """MobileNetV2's figures of one block, and the released networks' widths that the ratios do not reach."""
 
     layers: int
@@ -46,20 +59,44 @@ class _Block:
         return tuple(sorted({make_divisible(self.filters * r) for r in FILTER_RATIOS} | set(self.released_filters)))
 
 
-_BLOCKS = (
-    _Block(1, 16, 1),
-    _Block(2, 24, 2),
-    _Block(3, 32, 2),  # A1 and B1: 40
-    _Block(4, 64, 2),  # A1 and B1: 80
-    _Block(3, 96, 1, released_filters=(112,)),  # A1
-    _Block(3, 160, 2, released_filters=(192,)),  # B1
-    _Block(1, 320, 1),
+BLOCKS = (
+    ReferenceBlock(1, 16, 1),
+    ReferenceBlock(2, 24, 2),
+    ReferenceBlock(3, 32, 2),  # A1 and B1: 40
+    ReferenceBlock(4, 64, 2),  # A1 and B1: 80
+    ReferenceBlock(3, 96, 1, released_filters=(112,)),  # A1
+    ReferenceBlock(3, 160, 2, released_filters=(192,)),  # B1
+    ReferenceBlock(1, 320, 1),
 )
 
 
-def _choices() -> tuple[Choice, ...]:
+@dataclass(frozen=True, slots=True)
+class FactorisedLayout:
+    """What the candidates of a factorised space have in common.
+
+    Attributes:
+        blocks: the reference figures of each block.
+        stem: of all candidates.
+        head: width of the last block -> what follows it.
+        activations: of each block.
+        se_rule: what a squeeze-and-excitation ratio is of.
+    """
+
+    blocks: tuple[ReferenceBlock, ...]
+    stem: Stem
+    head: Callable[[int], Head]
+    activations: tuple[Activation, ...]
+    se_rule: SqueezeRule
+
+
+def factorised_space(name: str, layout: FactorisedLayout) -> SearchSpace:
+    """The space of six decisions for each block of `layout`."""
+    return SearchSpace(name, _choices(layout), partial(_to_arch, layout), partial(_to_choices, name, layout))
+
+
+def _choices(layout: FactorisedLayout) -> tuple[Choice, ...]:
     decisions: list[Choice] = []
-    for number, block in enumerate(_BLOCKS, start=1):
+    for number, block in enumerate(layout.blocks, start=1):
         decisions += [
             Choice(f"b{number}.op", CONV_OPS),
             Choice(f"b{number}.kernel", KERNELS),
@@ -71,10 +108,10 @@ def _choices() -> tuple[Choice, ...]:
     return tuple(decisions)
 
 
-def _to_arch(choices: Choices) -> ArchSpec:
+def _to_arch(layout: FactorisedLayout, choices: Choices) -> ArchSpec:
     blocks = []
-    in_channels = Stem().channels
-    for number, reference in enumerate(_BLOCKS, start=1):
+    in_channels = layout.stem.channels
+    for number, (reference, activation) in enumerate(zip(layout.blocks, layout.activations, strict=True), start=1):
         name = f"b{number}"
         op, expand_ratio = _CONV_OPS[cast(str, choices[f"{name}.op"])]
         ratio = cast(float, choices[f"{name}.se"])
@@ -86,26 +123,29 @@ def _to_arch(choices: Choices) -> ArchSpec:
             op=op,
             repeats=cast(int, choices[f"{name}.layers"]),
             expand_ratio=expand_ratio,
-            se=SqueezeExcite(ratio) if ratio else None,
+            se=SqueezeExcite(ratio, layout.se_rule) if ratio else None,
             skip=cast(SkipOp, choices[f"{name}.skip"]),
+            activation=activation,
         )
         blocks.append(block)
         in_channels = block.out_channels
-    return ArchSpec(tuple(blocks))
+    return ArchSpec(tuple(blocks), stem=layout.stem, head=layout.head(in_channels))
 
 
-def _to_choices(arch: ArchSpec) -> dict[str, Option]:
-    if len(arch.blocks) != len(_BLOCKS) or arch.stem != Stem() or arch.head != Head():
-        raise ValueError(f"not in space 'mnasnet': needs {len(_BLOCKS)} blocks and MnasNet's stem and head, got {arch}")
+def _to_choices(name: str, layout: FactorisedLayout, arch: ArchSpec) -> dict[str, Option]:
+    last = arch.blocks[-1]
+    fits = len(arch.blocks) == len(layout.blocks) and isinstance(last, BlockSpec)
+    if not fits or arch.stem != layout.stem or arch.head != layout.head(cast(BlockSpec, last).out_channels):
+        raise ValueError(f"not in space {name!r}: needs {len(layout.blocks)} blocks and its stem and head, got {arch}")
     choices: dict[str, Option] = {}
     for number, block in enumerate(arch.blocks, start=1):
         if not isinstance(block, BlockSpec):
-            raise ValueError(f"not in space 'mnasnet': block {number} is a {type(block).__name__}")
+            raise ValueError(f"not in space {name!r}: block {number} is a {type(block).__name__}")
         op = _CONV_OP_NAMES.get((block.op, block.expand_ratio))
         if op is None:
             options = ", ".join(CONV_OPS)
             raise ValueError(
-                f"not in space 'mnasnet': block {number} is {block.op} e{block.expand_ratio}; ops: {options}"
+                f"not in space {name!r}: block {number} is {block.op} e{block.expand_ratio}; ops: {options}"
             )
         choices |= {
             f"b{number}.op": op,
@@ -118,5 +158,7 @@ def _to_choices(arch: ArchSpec) -> dict[str, Option]:
     return choices
 
 
-MNASNET = SearchSpace("mnasnet", _choices(), _to_arch, _to_choices)
+MNASNET = factorised_space(
+    "mnasnet", FactorisedLayout(BLOCKS, Stem(), lambda _: Head(), ("relu",) * len(BLOCKS), se_rule="input")
+)
 """The space that recipes name ``mnasnet``."""

@@ -197,7 +197,7 @@ A1 = str(zoo.get("mnasnet_a1"))
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (str(zoo.get("mobilenet_v3_large")), "needs 7 blocks and MnasNet's stem and head"),
+        (str(zoo.get("mobilenet_v3_large")), "needs 7 blocks and its stem and head"),
         (f"{A1} head_o640", "MnasNet's stem and head"),
         (f"stem_k3_s22_o32_relu6 {A1}", "MnasNet's stem and head"),
         (A1.replace("o112", "o104").replace("i112", "i104"), r"b5.filters=104 is not allowed; options: \[72, 96, 112"),
