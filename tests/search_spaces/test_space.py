@@ -17,6 +17,7 @@ from search_spaces.arch_string import parse_arch
 from search_spaces.chain import ChainLayout, LayerOp, Place, chain_space
 from search_spaces.choice import Choice
 from search_spaces.mnasnet import MNASNET
+from search_spaces.mobilenet_v3 import MOBILENET_V3
 from search_spaces.space import SearchSpace
 from tests.strategies import PROPERTY, choices_of
 
@@ -105,12 +106,19 @@ def test_size_of_mnasnet():
 
 
 @PROPERTY
-@given(choices_of(MNASNET))
-def test_decode_and_encode_are_inverse(choices):
-    arch = MNASNET.decode(choices)
-    assert MNASNET.encode(arch) == choices
-    assert MNASNET.decode(MNASNET.encode(arch)) == arch
-    assert [block.stride for block in arch.blocks] == [1, 2, 2, 2, 1, 2, 1]
+@pytest.mark.parametrize("space", [MNASNET, MOBILENET_V3], ids=lambda space: space.name)
+@given(data=st.data())
+def test_decode_and_encode_are_inverse(space, data):
+    choices = data.draw(choices_of(space))
+    arch = space.decode(choices)
+    assert space.encode(arch) == choices
+    assert space.decode(space.encode(arch)) == arch
+    assert [block.stride for block in arch.blocks] == [1, 2, 2, 2, 1, 2, 1][: len(arch.blocks)]
+
+
+def test_size_of_mobilenet_v3():
+    assert [choice for choice in MNASNET.choices if not choice.name.startswith("b7.")] == list(MOBILENET_V3.choices)
+    assert MOBILENET_V3.size * 4 * 2 * 2 * 3 * 3 * 2 == MNASNET.size
 
 
 def test_sample_is_in_the_space_and_a_function_of_the_generator():
@@ -198,8 +206,8 @@ A1 = str(zoo.get("mnasnet_a1"))
     ("text", "message"),
     [
         (str(zoo.get("mobilenet_v3_large")), "needs 7 blocks and its stem and head"),
-        (f"{A1} head_o640", "MnasNet's stem and head"),
-        (f"stem_k3_s22_o32_relu6 {A1}", "MnasNet's stem and head"),
+        (f"{A1} head_o640", "needs 7 blocks and its stem and head"),
+        (f"stem_k3_s22_o32_relu6 {A1}", "needs 7 blocks and its stem and head"),
         (A1.replace("o112", "o104").replace("i112", "i104"), r"b5.filters=104 is not allowed; options: \[72, 96, 112"),
         (A1.replace("r4", "r6"), r"b4.layers=6 is not allowed; options: \[3, 4, 5\]"),
         (A1.replace("k5_s22_e3", "k7_s22_e3"), r"b3.kernel=7 is not allowed; options: \[3, 5\]"),
