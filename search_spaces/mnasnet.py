@@ -53,9 +53,11 @@ class ReferenceBlock:
     released_filters: tuple[int, ...] = ()
 
     def layer_options(self) -> tuple[int, ...]:
+        """Numbers of layers."""
         return tuple(n for step in LAYER_STEPS if (n := self.layers + step) >= 1)
 
     def filter_options(self) -> tuple[int, ...]:
+        """Output widths."""
         return tuple(sorted({make_divisible(self.filters * r) for r in FILTER_RATIOS} | set(self.released_filters)))
 
 
@@ -158,7 +160,7 @@ def _to_choices(name: str, layout: FactorisedLayout, arch: ArchSpec) -> dict[str
     return choices
 
 
-MNASNET = factorised_space(
-    "mnasnet", FactorisedLayout(BLOCKS, Stem(), lambda _: Head(), ("relu",) * len(BLOCKS), se_rule="input")
-)
+_ACTIVATIONS: tuple[Activation, ...] = ("relu",) * len(BLOCKS)
+
+MNASNET = factorised_space("mnasnet", FactorisedLayout(BLOCKS, Stem(), lambda _: Head(), _ACTIVATIONS, se_rule="input"))
 """The space that recipes name ``mnasnet``."""

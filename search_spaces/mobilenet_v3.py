@@ -1,4 +1,4 @@
-"""MnasNet's space after the edits by hand that made MobileNetV3 (arXiv 1905.02244, section 5): its decisions, for such networks.
+"""MnasNet's decisions for networks after the edits by hand that made MobileNetV3 (arXiv 1905.02244, section 5).
 
 The first six blocks of MnasNet's space decide what they decide there. The seventh is gone: its expansion, six times what it
 gets, is the head's convolution, and the wide layer follows the pooling. The stem has 16 channels, h-swish stands in stem,

@@ -53,5 +53,5 @@ def test_mobilenet_v3_large_before_netadapt_is_a_point():
     choices = MOBILENET_V3.encode(all_edits(get("mnasnet_a1"), list(EDITS)))
     a1 = MNASNET.encode(get("mnasnet_a1"))
     assert choices == {name: a1[name] for name in choices} | {"b1.skip": "identity"}
-    with pytest.raises(ValueError, match="not in space 'mobilenet_v3': block 2 is mbconv e4|needs 6 blocks"):
+    with pytest.raises(ValueError, match="needs 6 blocks and its stem and head"):
         MOBILENET_V3.encode(get("mobilenet_v3_large"))
