@@ -160,7 +160,9 @@ def _to_choices(name: str, layout: FactorisedLayout, arch: ArchSpec) -> dict[str
     return choices
 
 
-_ACTIVATIONS: tuple[Activation, ...] = ("relu",) * len(BLOCKS)
+_RELU: Activation = "relu"
 
-MNASNET = factorised_space("mnasnet", FactorisedLayout(BLOCKS, Stem(), lambda _: Head(), _ACTIVATIONS, se_rule="input"))
+MNASNET = factorised_space(
+    "mnasnet", FactorisedLayout(BLOCKS, Stem(), lambda _: Head(), (_RELU,) * len(BLOCKS), se_rule="input")
+)
 """The space that recipes name ``mnasnet``."""
