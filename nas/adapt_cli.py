@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.errors import UserError
-from nas.latency_cli import Json, OwnResolution, print_json
+from nas.latency_cli import Device, Json, OwnResolution, print_json
 from nas.train_cli import EXIT_INTERRUPTED, check_alone
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def adapt_command(
         Path | None,
         typer.Option(help="Latency table; without one it is made (see nas latency table build).", metavar="FILE"),
     ] = None,
+    device: Device = None,
     groups: Annotated[
         GroupsName, typer.Option(help="v3: expansions and bottlenecks, as MobileNetV3; all: stem and head too.")
     ] = GroupsName.V3,
@@ -175,6 +176,7 @@ def adapt_command(
         schedule=schedule,
         budgets=asked_budgets(budget or [], target, cost and cost.value, table is not None),
         table=table,
+        device=device,
         groups=groups.value,
         resolution=resolution,
         image_size=image_size,

@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,10 @@ from latency.meter_process import MeasuringError, MeterProcess
 from latency.metered import Meter, MeteredLatency
 from latency.reference import Reference
 from nas.device_records import known_reference
-from nas.devices.meter import RemoteMeter
 from nas.errors import UserError
-from nas.latency_check import read_device_token
 from nas.latency_section import DeviceSection, GradeName, LatencySection
 from nas.network import resolve_network
+from nas.opened_meter import remote_meter
 from search_spaces.arch_string import parse_arch
 
 _RESOURCE = "latency:"
@@ -110,10 +108,7 @@ class DeviceMeter:
                 self._meter = MeterProcess(self._core, deployment).__enter__()
                 pin(other_cores(deployment.num_threads))  # this process only waits
             else:
-                assert self._device.pool is not None
-                ca_file = None if self._device.ca_file is None else Path(self._device.ca_file)
-                token = read_device_token(self._device)
-                self._meter = RemoteMeter(self._device.server, token, self._device.pool, deployment, ca_file=ca_file)
+                self._meter = remote_meter(self._device, deployment)
         return self._meter
 
     def _metered(self) -> MeteredLatency:

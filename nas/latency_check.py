@@ -7,11 +7,13 @@ from pathlib import Path
 
 from latency.agent import read_token
 from latency.agent_client import AgentError, check_server, tls_context
+from nas.dataset import reason
 from nas.errors import UserError
-from nas.latency_section import DeviceSection, LatencySection
+from nas.latency_section import LOCAL, DeviceSection, LatencySection
 from nas.latency_table import read_table
 from nas.network import resolve_network
 from nas.run import read_config
+from nas.strict_yaml import read_mapping, validated
 from nas.table_trust import check_setting
 
 
@@ -36,6 +38,42 @@ def check_latency(section: LatencySection) -> None:
                 f"latency.devices names {len(names)}: {', '.join(names)}"
             )
         check_table(section)
+
+
+def check_one_device(section: LatencySection) -> None:
+    """Raise UserError unless there is one device, and it is this machine or behind a device server."""
+    devices = section.all_devices
+    if len(devices) > 1:
+        names = ", ".join(device.name for device in devices)
+        raise UserError(
+            f"latency.devices names {len(devices)}: {names}; widths are adapted to one: --device FILE, or local"
+        )
+    if devices[0].ray is not None:
+        raise UserError(
+            f"latency.devices, {devices[0].name!r}: of the Ray cluster; NetAdapt measures on this machine or on a device "
+            "behind a server: --device FILE, or local"
+        )
+
+
+def read_device(spec: str) -> list[DeviceSection]:
+    """The devices that an option ``--device`` names: this machine for ``local``, else the one that a file describes.
+
+    Raises:
+        UserError: no such file, or it is not what ``latency.devices`` of a recipe lists.
+    """
+    if spec == LOCAL:
+        return []
+    try:
+        text = Path(spec).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--device {spec}: {reason(error)}; local, or a YAML file with name, server, pool and token_file"
+        ) from None
+    device = validated(DeviceSection, read_mapping(text, spec), spec)
+    section = LatencySection(devices=[device])
+    check_latency(section)
+    check_one_device(section)
+    return resolved_latency(section).devices
 
 
 def check_table(section: LatencySection) -> None:

@@ -34,6 +34,13 @@ OwnResolution = Annotated[
     int | None, typer.Option("--resolution", min=8, help="Side of the input in pixels; by default the network's own.")
 ]
 NumClasses = Annotated[int, typer.Option(min=1, help="Outputs of the classifier.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Where to measure: local, or a YAML file with name, server, pool and token_file of a device server.",
+        metavar="FILE",
+    ),
+]
 Reference = Annotated[str, typer.Option(help="Network that ratios refer to.", metavar="ARCH")]
 Batch = Annotated[int, typer.Option(min=1, help="Images per inference.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads, each on a core of its own.")]

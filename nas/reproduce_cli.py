@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from nas.errors import UserError
+from nas.latency_cli import Device
 from nas.train_cli import EXIT_INTERRUPTED, check_alone
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def reproduce_command(
     data: Annotated[
         str | None, typer.Option(help="digits, FILE.npz, or FOLDER with train/CLASS/* and val/CLASS/*.", metavar="SPEC")
     ] = None,
+    device: Device = None,
     order: Annotated[
         OrderName | None, typer.Option(help="paper: NetAdapt, then the edits by hand; or edits_first.")
     ] = None,
@@ -78,7 +80,11 @@ def reproduce_command(
     elif recipe is None:
         raise UserError("which recipe? mobilenet_v3_large or mobilenet_v3_small, or continue a run with --resume RUN")
     else:
-        given = {"data.source": data} if data else {}
+        from nas.latency_check import read_device
+
+        given: dict[str, Any] = {"data.source": data} if data else {}
+        if device is not None:
+            given["latency.devices"] = [section.model_dump() for section in read_device(device)]
         overrides = [*(assignments or []), *(f"search.{key}={json.dumps(value)}" for key, value in given.items())]
         overrides += [f"order={order.value}"] if order else []
         overrides += [f"network={json.dumps(network)}"] if network else []

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from latency.table import LatencyTable
 from nas.errors import UserError
-from nas.latency_check import absolute
+from nas.latency_check import absolute, check_one_device, read_device
 from nas.latency_section import LatencySection
 from nas.latency_table import read_table
 from nas.netadapt.adapt_config import AdaptConfig, JudgingSection
@@ -50,6 +50,7 @@ class AdaptRequest:
         schedule: what each step saves.
         budgets: where to stop; see `asked_budgets`.
         table: prices of latencies.
+        device: where they are measured: ``local``, or a file, see `nas.latency_check.read_device`; where its run has measured.
         groups: a key of `nas.netadapt.proposal.GROUPS`.
         resolution: side in pixels at which it is deployed.
         image_size: side in pixels of the training images.
@@ -68,6 +69,7 @@ class AdaptRequest:
     schedule: str = "0.01L"
     budgets: tuple[Budget, ...] = ()
     table: Path | None = None
+    device: str | None = None
     groups: str = "v3"
     resolution: int | None = None
     image_size: int | None = None
@@ -197,21 +199,31 @@ def _training(request: AdaptRequest) -> TrainRequest:
 
 
 def deployment_section(request: AdaptRequest, num_classes: int | None) -> LatencySection:
-    """How the network is deployed: as its table's networks are, as its run's were, or on this machine at its own size.
+    """How the network is deployed, and where: as its table's networks are, as its run's were, or here at its own size.
 
     Args:
         request: what is asked for.
         num_classes: of the data; None takes the table's, or leaves it open.
 
     Raises:
-        UserError: the table is of another resolution or of other classes.
+        UserError: the table is of another resolution or of other classes, or there is not one device to adapt on.
     """
+    section = _deployment(request, num_classes)
+    if request.device is not None:
+        section = section.model_copy(update={"devices": read_device(request.device)})
+    if any(budget.resource == "latency" for budget in request.budgets):
+        check_one_device(section)
+    return section
+
+
+def _deployment(request: AdaptRequest, num_classes: int | None) -> LatencySection:
     known = request.origin.latency
+    devices = known.devices if known else []
     file = request.table or (Path(known.table) if known and known.table else None)
     if file is None:
         base = known or LatencySection(resolution=request.origin.network.resolution)
         resolution = request.resolution or base.resolution
-        return base.model_copy(update={"resolution": resolution, "num_classes": num_classes, "devices": []})
+        return base.model_copy(update={"resolution": resolution, "num_classes": num_classes})
     table = read_table(file)
     _check_fits("--resolution", request.resolution, table.resolution, file)
     if num_classes is not None and num_classes != table.num_classes:
@@ -224,6 +236,7 @@ def deployment_section(request: AdaptRequest, num_classes: int | None) -> Latenc
         table=absolute(str(file)),
         num_classes=table.num_classes,
         reference=str(table.reference),
+        devices=devices,
         **table.device.deployment.to_dict(),
     )
 

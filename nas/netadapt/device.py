@@ -9,11 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from latency.cores import measuring_core
 from latency.device_info import DeviceInfo
 from latency.latency import Latency
 from latency.meter import GRADES, Grade
-from latency.meter_process import MeasuringError, MeterProcess
+from latency.meter_process import MeasuringError
 from latency.metered import Meter, MeteredLatency
 from latency.table import LatencyTable
 from nas.errors import UserError
@@ -23,6 +22,7 @@ from nas.netadapt.corrected_prices import Measured
 from nas.netadapt.measured_cost import MeasuredCost
 from nas.netadapt.own_table import metered_by, table_for
 from nas.netadapt.step_record import StepRecord
+from nas.opened_meter import opened_meter
 from nas.run import TABLE
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
@@ -66,7 +66,7 @@ class Device:
 
 @contextlib.contextmanager
 def opened_device(run: AdaptRun, num_classes: int, console: Console) -> Iterator[Device | None]:
-    """This machine, as the run needs it; None where no budget is of latency. Measures the seed when the run is new.
+    """The device, as the run needs it; None where no budget is of latency. Measures the seed when the run is new.
 
     Args:
         run: keeps the table and the seed's latency.
@@ -74,13 +74,13 @@ def opened_device(run: AdaptRun, num_classes: int, console: Console) -> Iterator
         console: shows the making of a table.
 
     Raises:
-        UserError: the table or the run is of another device, or the machine cannot measure.
+        UserError: the table or the run is of another device, or it cannot measure.
     """
     if not run.config.prices_latency:
         yield None
         return
     try:
-        with MeterProcess(measuring_core(), run.config.latency.deployment) as meter:
+        with opened_meter(run.config.latency) as meter:
             table = _table(run, meter, num_classes, console)
             source = metered_by(table, meter)
             yield Device(run.config.arch, _seed_latency(run, table, source, meter.device, console), table, source)

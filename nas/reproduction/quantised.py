@@ -11,18 +11,18 @@ import onnxruntime as ort
 import torch
 from safetensors.torch import load_file
 
-from latency.cores import measuring_core
 from latency.deployment import CPU_PROVIDER
 from latency.int8 import quantize
 from latency.latency import Latency
 from latency.meter import GRADES
-from latency.meter_process import MeasuringError, MeterProcess
+from latency.meter_process import MeasuringError
 from latency.metered import MeteredLatency
 from nas.errors import UserError
 from nas.image_set import ImageSet
 from nas.images import Images
 from nas.netadapt.measured_cost import trusted_latency
 from nas.network import resolve_network
+from nas.opened_meter import opened_meter
 from nas.reproduction.int8_figures import Int8Figures
 from nas.reproduction.reproduce_run import ReproduceRun
 from search_spaces.arch import ArchSpec
@@ -87,7 +87,7 @@ def _latencies(run: ReproduceRun, networks: Mapping[str, ArchSpec]) -> dict[str,
     section = run.config.search.latency
     deployment = replace(section.deployment, dtype="int8")
     try:
-        with MeterProcess(measuring_core(), deployment) as meter:
+        with opened_meter(section, deployment) as meter:
             metered = MeteredLatency(meter, resolve_network(section.reference), num_classes=section.num_outputs)
             return {name: trusted_latency(metered, arch, GRADES["final"]) for name, arch in networks.items()}
     except MeasuringError as error:

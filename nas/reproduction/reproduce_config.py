@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nas.config import Config, TrainingSection, find_recipe, parse_recipe
 from nas.errors import UserError
+from nas.latency_check import check_one_device
 from nas.netadapt.schedule import ReductionSchedule
 from nas.network import resolve_network
 from nas.objective import Target
@@ -119,9 +120,11 @@ class ReproduceConfig(Section):
         return text
 
     @model_validator(mode="after")
-    def _one_machine(self) -> ReproduceConfig:
-        if self.search.latency.devices:
-            raise ValueError("search.latency.devices: NetAdapt measures on this machine alone; leave them out")
+    def _possible(self) -> ReproduceConfig:
+        try:
+            check_one_device(self.search.latency)
+        except UserError as error:
+            raise ValueError(f"search.{error}") from None
         if self.search.data.num_train is not None or self.search.data.num_test is not None:
             raise ValueError("search.data: NetAdapt trains on all images; leave out num_train and num_test")
         if self.search.evaluator.name not in ("train", "supernet"):

@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from latency.cores import measuring_core
 from latency.deployed_model import deployed_model
 from latency.device_info import DeviceInfo
 from latency.estimator import Spread
 from latency.latency import Latency
 from latency.meter import GRADES
-from latency.meter_process import MeasuringError, MeterProcess
+from latency.meter_process import MeasuringError
 from latency.metered import MeteredLatency
 from latency.reference import Reference
 from nas.calibration import DeviceState
@@ -20,6 +19,7 @@ from nas.errors import UserError
 from nas.netadapt.measured_cost import trusted_latency
 from nas.network import resolve_network
 from nas.objective import Target
+from nas.opened_meter import opened_meter
 from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ReproduceRun
 from search_spaces.arch import ArchSpec
@@ -83,15 +83,15 @@ def resolved_ms(text: str, latency: Callable[[ArchSpec], Latency]) -> float:
 
 @contextlib.contextmanager
 def opened_yardstick(run: ReproduceRun) -> Iterator[Yardstick]:
-    """This machine, ready to measure; calibrated when the run is new.
+    """The device, ready to measure; calibrated when the run is new.
 
     Raises:
-        UserError: the run began on another device, or the machine cannot measure.
+        UserError: the run began on another device, or it cannot measure.
     """
     section = run.config.search.latency
     reference = resolve_network(section.reference)
     try:
-        with MeterProcess(measuring_core(), section.deployment) as meter:
+        with opened_meter(section) as meter:
             found = run.read(DEVICE)
             frozen = None
             if found is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from rich.console import Console
 
 from nas.cli import main
 from nas.errors import UserError
+from nas.latency_section import DeviceSection, LatencySection
 from nas.netadapt.adapt_config import read_adapt_config
-from nas.netadapt.adapt_request import AdaptRequest, asked_budgets, begin
+from nas.netadapt.adapt_request import AdaptRequest, asked_budgets, begin, deployment_section
+from nas.netadapt.budget import parse_budgets
 from nas.netadapt.origin import origin
 from nas.weights_file import write_state
 from search_spaces.arch_string import parse_arch
@@ -216,3 +219,29 @@ def test_images_that_cannot_be_held_out(tmp_path):
         begun(tmp_path / "run", origin(ARCH, None, None), data=str(tmp_path / "few.npz"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+BOARDS = [DeviceSection(name=name, server="http://127.0.0.1:1", pool="p", token_file="t") for name in ("one", "two")]
+
+
+def test_it_is_measured_where_its_search_was(home):
+    ran = LatencySection(resolution=64, devices=BOARDS[:1])
+    of = replace(origin("mnasnet_a1", None, None), latency=ran)
+    asked = asked_budgets([], None, None, has_table=False)
+    assert deployment_section(AdaptRequest(origin=of, budgets=asked), 10).devices == BOARDS[:1]
+    here = AdaptRequest(origin=of, budgets=asked, device="local")
+    assert deployment_section(here, 10) == ran.model_copy(update={"devices": [], "num_classes": 10})
+    (home / "board.yaml").write_text("name: mine\n")
+    mine = AdaptRequest(origin=of, budgets=asked, device="board.yaml", table=home / "table.json")
+    assert deployment_section(mine, NUM_CLASSES).devices == [DeviceSection(name="mine")]
+
+
+def test_a_search_on_several_devices_leaves_the_choice():
+    of = replace(origin("mnasnet_a1", None, None), latency=LatencySection(devices=BOARDS))
+    asked = asked_budgets([], None, None, has_table=False)
+    with pytest.raises(
+        UserError, match=r"latency\.devices names 2: one, two; widths are adapted to one: --device FILE"
+    ):
+        deployment_section(AdaptRequest(origin=of, budgets=asked), 10)
+    assert deployment_section(AdaptRequest(origin=of, budgets=parse_budgets(["params=1e6"])), 10).devices == BOARDS
+    assert deployment_section(AdaptRequest(origin=of, budgets=asked, device="local"), 10).devices == []

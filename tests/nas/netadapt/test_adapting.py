@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from latency.latency import Latency
+from nas import opened_meter
 from nas.data import load_dataset
 from nas.data_tensors import image_source
-from nas.netadapt import device
 from nas.netadapt.adapt_config import read_adapt_config
 from nas.netadapt.adapt_run import kept_network
 from nas.netadapt.outcomes import outcomes
@@ -51,9 +51,9 @@ NETWORK_FILES = {"arch.json", "model.onnx", "weights.safetensors"}
 ALONE = ("--no-baselines", "--trainings", 0)
 
 SYNTHETIC = """
-from nas.netadapt import device
+from nas import opened_meter
 from tests.latency.synthetic_runtime import SyntheticMeter
-device.MeterProcess = lambda core, deployment: SyntheticMeter(noise=0.002)
+opened_meter.MeterProcess = lambda core, deployment: SyntheticMeter(noise=0.002)
 """
 WIDTHS_COST_NOTHING = """
 from tests.latency import synthetic_runtime
@@ -485,7 +485,7 @@ def test_on_another_device_it_is_not_gone_on_with(others, tmp_path, monkeypatch,
     folder = shutil.copytree(others.folder("latency"), tmp_path / "moved")
     (folder / "final.json").unlink()
     before = files_of(folder)
-    monkeypatch.setattr(device, "MeterProcess", lambda core, deployment: SyntheticMeter(cpu="another"))
+    monkeypatch.setattr(opened_meter, "MeterProcess", lambda core, deployment: SyntheticMeter(cpu="another"))
     code, out, err = nas("adapt", "--resume", folder)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "of another device than this one" in err

@@ -48,11 +48,9 @@ SPACE = {
     ],
 }
 SYNTHETIC = """
-from nas.netadapt import device
-from nas.reproduction import quantised, yardstick
+from nas import opened_meter
 from tests.latency.synthetic_runtime import SyntheticMeter
-for module in (device, quantised, yardstick):
-    module.MeterProcess = lambda core, deployment: SyntheticMeter(**deployment.to_dict())
+opened_meter.MeterProcess = lambda core, deployment: SyntheticMeter(**deployment.to_dict())
 """
 DIES_AFTER_ONE_EDIT = """
 import os, signal
