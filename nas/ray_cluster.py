@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +54,38 @@ def check_address(address: str) -> None:
         ) from None
 
 
+def check_room(nodes: Sequence[Mapping[str, float]], task_cpus: int, task_gpus: float) -> None:
+    """Raise UserError where no machine could ever run a task of this size: Ray would wait for one without end.
+
+    Args:
+        nodes: resources of the cluster's machines, as Ray calls them.
+        task_cpus: of the task.
+        task_gpus: of the task.
+    """
+    if any(node.get("CPU", 0) >= task_cpus and node.get("GPU", 0) >= task_gpus for node in nodes):
+        return
+    gpus = f" and {task_gpus:g} GPUs" if task_gpus else ""
+    largest = "; ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
+    raise UserError(
+        f"a task wants {task_cpus} CPUs{gpus}, and no machine of the cluster has them (CPUs and GPUs there: {largest}); "
+        "give it less (--threads, cpus_per_trial, gpus_per_trial), or the cluster more"
+    )
+
+
 @contextlib.contextmanager
-def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
+def ray_cluster(address: str | None, num_cpus: int, task_cpus: int = 1, task_gpus: float = 0.0) -> Iterator[Cluster]:
     """Start Ray on this machine with `num_cpus`, or join the cluster at `address`; leave it in the end.
 
     Everything that is started stays off the measuring core until a trial needs it (see `nas.ray_tune`).
 
+    Args:
+        address: of the cluster; None starts Ray here.
+        num_cpus: of a Ray that is started here.
+        task_cpus: of the largest task that will be asked of it.
+        task_gpus: likewise.
+
     Raises:
-        UserError: no cluster at `address`, or Ray does not start.
+        UserError: no cluster at `address`, none of its machines has room for such a task, or Ray does not start.
     """
     options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
@@ -83,6 +107,7 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Cluster]:
         ) from None
     try:
         url = context.dashboard_url
+        check_room([node["Resources"] for node in ray.nodes() if node["Alive"]], task_cpus, task_gpus)  # type: ignore[no-untyped-call]
         yield Cluster(f"http://{url}" if url else None, started_here=address is None)
     finally:
         ray.shutdown()

@@ -73,7 +73,8 @@ def search(run: Run, images: Images | None, console: Console, ray_address: str |
     config = run.config
     with contextlib.ExitStack() as stack:
         num_cpus = (config.concurrency or 1) * config.cpus_per_trial
-        cluster = stack.enter_context(ray_cluster(ray_address, num_cpus))
+        room = config.cpus_per_trial, config.gpus_per_trial or 0.0
+        cluster = stack.enter_context(ray_cluster(ray_address, num_cpus, *room))
         console.print(f"run       {run.folder}\ndashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
         session = stack.enter_context(_session(run, images, cluster, console))
         gauges = SearchGauges(run.folder.resolve().name, config.trials, session.objectives.first.target_ms)

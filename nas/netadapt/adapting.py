@@ -79,7 +79,7 @@ def carry_on(
         else:  # as it was then: the file of its weights may have changed since
             network = run.steps.network(0, config.training.data.resolution, data.num_classes)
         num_cpus = (workers or max(1, (os.cpu_count() or 1) // config.threads)) * config.threads
-        with ray_cluster(ray_address, num_cpus) as cluster:
+        with ray_cluster(ray_address, num_cpus, config.threads) as cluster:
             console.print(f"run       {run.folder}\ndashboard {cluster.dashboard}", highlight=False, soft_wrap=True)
             return _Session(run, data, dataset, console, device, network).finish()
 

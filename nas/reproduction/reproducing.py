@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from nas.images import Images
 from nas.netadapt.adaptation import UnreachableError
 from nas.netadapt.uniform import NoMultiplierError
 from nas.network import resolve_network
-from nas.ray_cluster import ray_cluster
+from nas.ray_cluster import Cluster, ray_cluster
 from nas.reproduction.adapt_stage import adapted
 from nas.reproduction.comparison_stage import compared
 from nas.reproduction.edit_trial import EditTrial
@@ -75,14 +76,14 @@ class _Session:
             self._find()
         if self.run.read("final") is None:
             networks = self._networks()
-            with ray_cluster(self.ray_address, self._num_cpus) as cluster:
+            with self._cluster() as cluster:
                 self.say("dashboard", cluster.dashboard)
                 self.run.write("final", compared(self.run, networks, self.images, self.console))
 
-    @property
-    def _num_cpus(self) -> int:
+    def _cluster(self) -> AbstractContextManager[Cluster]:
         search = self.run.config.search
-        return (search.concurrency or 1) * search.cpus_per_trial
+        num_cpus = (search.concurrency or 1) * search.cpus_per_trial
+        return ray_cluster(self.ray_address, num_cpus, search.cpus_per_trial, search.gpus_per_trial or 0.0)
 
     def _find(self) -> None:
         seed = self._seed()
@@ -167,7 +168,7 @@ class _Session:
             self.run.write("redesign", {"arch": str(arch), "trials": [trial.to_dict() for trial in done]})
             self.say("redesign", f"{trial.edit}: {'kept' if trial.kept else 'left out'}, {trial.reason}")
 
-        with ray_cluster(self.ray_address, self._num_cpus), opened_yardstick(self.run) as yardstick:
+        with self._cluster(), opened_yardstick(self.run) as yardstick:
             objective = config.search.objective.objective(yardstick.target_ms())
             threads = config.search.cpus_per_trial
             judged = Trainings(training, holdout, recipe, images.dataset.num_classes, seeds, threads)
