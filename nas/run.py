@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from nas.config import Config, parse_config
 from nas.environment import software
 from nas.errors import UserError
 from nas.jsonl import JsonLines
-from nas.run_folder import RUNS, check_free, lock_folder, make_run_folder, next_folder, write_json
+from nas.run_folder import RUNS, check_free, lock_folder, make_run_folder, next_folder, read_json, write_json
 from nas.trial import FORMAT as TRIALS_FORMAT
 from nas.trial import VERSION as TRIALS_VERSION
 from nas.trial import Trial, best_trial, read_trials
@@ -28,6 +27,7 @@ TABLE = "latency_table.json"
 
 LATENCY_FORMAT = "nas-latency"
 LATENCY_VERSION = 2
+ENVIRONMENT_FORMAT = "nas-environment"
 ENVIRONMENT_VERSION = 2
 
 
@@ -103,7 +103,7 @@ class Run:
         write_json(
             self.folder / "environment.json",
             {
-                "format": "nas-environment",
+                "format": ENVIRONMENT_FORMAT,
                 "version": ENVIRONMENT_VERSION,
                 "seed": seed,
                 **software(),
@@ -133,13 +133,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     if not path.is_file():
         raise UserError(f"{folder}: the run was stopped before its first trial (no environment.json)")
-    try:
-        document: dict[str, Any] = json.loads(path.read_text())
-    except ValueError:
-        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
-    if document.get("version") != ENVIRONMENT_VERSION:
-        raise UserError(f"{path}: version {document.get('version')}; this program reads {ENVIRONMENT_VERSION}")
-    return document
+    return read_json(path, ENVIRONMENT_FORMAT, ENVIRONMENT_VERSION)
 
 
 def read_calibration(folder: Path) -> Calibration:

@@ -82,3 +82,27 @@ def write_json(path: Path, document: Any) -> None:
     temporary = path.with_suffix(path.suffix + ".tmp")
     temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
     temporary.replace(path)
+
+
+def read_json(path: Path, format_name: str | None = None, version: int = 1) -> dict[str, Any]:
+    """The object in a file that `write_json` wrote.
+
+    Args:
+        path: the file.
+        format_name: that it must name; None leaves format and version unchecked.
+        version: likewise.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or of another format or version.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; restore the file from a copy") from None
+    except ValueError:
+        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
+    if not isinstance(document, dict) or (format_name and document.get("format") != format_name):
+        raise UserError(f"{path}: not a {format_name or 'JSON object'} file; restore the file from a copy")
+    if format_name and document.get("version") != version:
+        raise UserError(f"{path}: version {document.get('version')}; this program reads {version}")
+    return document

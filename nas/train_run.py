@@ -17,7 +17,7 @@ from torch import Tensor
 from nas.environment import software
 from nas.errors import UserError
 from nas.jsonl import JsonLines
-from nas.run_folder import lock_folder, make_folder, make_run_folder
+from nas.run_folder import lock_folder, make_folder, make_run_folder, read_json
 from nas.strict_yaml import dump_yaml
 from nas.train_config import TrainConfig, read_train_config
 from nas.training import Epoch
@@ -169,16 +169,7 @@ class TrainRun(TrainFolder):
 
 
 def _read_environment(folder: Path) -> dict[str, Any]:
-    path = folder / "environment.json"
-    try:
-        document: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; restore the file from a copy") from None
-    except ValueError:
-        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
-    if (document.get("format"), document.get("version")) != (ENVIRONMENT_FORMAT, ENVIRONMENT_VERSION):
-        raise UserError(f"{path}: version {document.get('version')}; this program reads {ENVIRONMENT_VERSION}")
-    return document
+    return read_json(folder / "environment.json", ENVIRONMENT_FORMAT, ENVIRONMENT_VERSION)
 
 
 def _digest(text: str) -> str:

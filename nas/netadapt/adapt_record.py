@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from nas.netadapt.schedule import within
 from nas.netadapt.step_record import FORMAT as STEPS_FORMAT
 from nas.netadapt.step_record import VERSION as STEPS_VERSION
 from nas.netadapt.step_record import StepRecord
+from nas.run_folder import read_json
 from nas.strict_yaml import read_mapping
 
 if TYPE_CHECKING:
@@ -246,19 +246,7 @@ def _read(path: Path, format_name: str, parse: Callable[[dict[str, Any]], T]) ->
 
 
 def _required(path: Path, format_name: str, parse: Callable[[dict[str, Any]], T]) -> T:
-    try:
-        document = json.loads(path.read_text())
-    except ValueError:
-        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
-    if not isinstance(document, dict) or document.get("format") != format_name:
-        raise UserError(f"{path}: not a {format_name} file; restore the file from a copy")
-    _check_version(path, document)
-    return _parsed(path, document, parse)
-
-
-def _check_version(path: Path, document: Mapping[str, Any]) -> None:
-    if document.get("version") != VERSION:
-        raise UserError(f"{path}: version {document.get('version')}; this program reads {VERSION}")
+    return _parsed(path, read_json(path, format_name, VERSION), parse)
 
 
 def _parsed(path: Path, document: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from nas.netadapt.step_record import FORMAT as STEPS_FORMAT
 from nas.netadapt.step_record import VERSION as STEPS_VERSION
 from nas.netadapt.step_record import StepRecord
 from nas.netadapt.weighted_network import WeightedNetwork
-from nas.run_folder import check_free, lock_folder, make_run_folder, write_json
+from nas.run_folder import check_free, lock_folder, make_run_folder, read_json, write_json
 from nas.strict_yaml import dump_yaml
 from nas.weights_file import read_state
 from search_spaces.arch_json import arch_from_json
@@ -68,7 +67,7 @@ class AdaptRun:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = read_adapt_config(folder)
-        self._environment = json.loads((folder / "environment.json").read_text())
+        self._environment = read_json(folder / "environment.json", ENVIRONMENT_FORMAT, ENVIRONMENT_VERSION)
         if _digest((folder / "config.yaml").read_text()) != self._environment["config_sha256"]:
             raise UserError(f"{folder}/config.yaml was changed since the run began; restore it, or begin a new run")
         with contextlib.ExitStack() as stack:
@@ -107,7 +106,7 @@ class AdaptRun:
     def read(self, name: str) -> dict[str, Any] | None:
         """``NAME.json``; None before it is written."""
         path = self.folder / f"{name}.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         """``NAME.json``, whole or not at all."""
@@ -168,7 +167,7 @@ def keep_network(folder: Path, network: WeightedNetwork, sample: Tensor, metadat
 
 def kept_network(folder: Path, resolution: int, num_classes: int) -> WeightedNetwork:
     """Inverse of `keep_network`."""
-    arch = arch_from_json(json.loads((folder / "arch.json").read_text()))
+    arch = arch_from_json(read_json(folder / "arch.json"))
     return WeightedNetwork(arch, resolution, num_classes, read_state(folder / WEIGHTS))
 
 

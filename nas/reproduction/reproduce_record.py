@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.int8_figures import Int8Figures
 from nas.reproduction.reproduce_config import ReproduceConfig, read_reproduce_config
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, VERSION
+from nas.run_folder import read_json
 from nas.trial import Trial, read_trials
 
 FOUND = "found"
@@ -136,17 +136,7 @@ class ReproduceRecord:
 def _read(folder: Path, name: str) -> dict[str, Any]:
     """``NAME.json``; empty before it is written."""
     path = folder / f"{name}.json"
-    if not path.is_file():
-        return {}
-    try:
-        document = json.loads(path.read_text())
-    except ValueError:
-        raise UserError(f"{path}: not JSON; restore the file from a copy") from None
-    if not isinstance(document, dict) or document.get("format") != f"nas-reproduce-{name}":
-        raise UserError(f"{path}: not a file of nas reproduce; restore it from a copy")
-    if document.get("version") != VERSION:
-        raise UserError(f"{path}: version {document.get('version')}; this program reads {VERSION}")
-    return document
+    return read_json(path, f"nas-reproduce-{name}", VERSION) if path.is_file() else {}
 
 
 def _trials(folder: Path) -> tuple[Trial, ...]:

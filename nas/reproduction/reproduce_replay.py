@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from nas.replay import PRICE_TOLERANCE, ReplayDifferenceError
 from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import edited
 from nas.reproduction.reproduce_record import ReproduceRecord
-from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH
+from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, VERSION
 from nas.reproduction.reproducing import with_and_without_edits
 from nas.reproduction.search_stage import seed_of
 from nas.reproduction.yardstick import DEVICE, LATENCIES, seed_range_ms
+from nas.run_folder import read_json
 from nas.search_replay import replay_search
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
@@ -126,17 +126,12 @@ def _check(what: str, now: ArchSpec, recorded: str) -> None:
 
 
 def _reference_ms(folder: Path) -> float:
-    path = folder / f"{DEVICE}.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: no {path.name}; restore it from a copy")
-    return DeviceState.from_dict(json.loads(path.read_text())["state"]).reference_ms
+    document = read_json(folder / f"{DEVICE}.json", f"nas-reproduce-{DEVICE}", VERSION)
+    return DeviceState.from_dict(document["state"]).reference_ms
 
 
 def _recorded_latencies(folder: Path) -> Callable[[ArchSpec], Latency]:
-    path = folder / f"{LATENCIES}.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: no {path.name}; restore it from a copy")
-    networks = json.loads(path.read_text())["networks"]
+    networks = read_json(folder / f"{LATENCIES}.json", f"nas-reproduce-{LATENCIES}", VERSION)["networks"]
 
     def latency(arch: ArchSpec) -> Latency:
         if arch.key not in networks:

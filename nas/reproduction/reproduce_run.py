@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from nas.environment import software
 from nas.errors import UserError
 from nas.reproduction.reproduce_config import ReproduceConfig, read_reproduce_config
-from nas.run_folder import check_free, lock_folder, make_run_folder, write_json
+from nas.run_folder import check_free, lock_folder, make_run_folder, read_json, write_json
 
 ENVIRONMENT_FORMAT = "nas-reproduce-environment"
 VERSION = 1
@@ -68,10 +67,7 @@ class ReproduceRun:
     def read(self, name: str) -> dict[str, Any] | None:
         """``NAME.json``; None before it is written."""
         path = self.folder / f"{name}.json"
-        try:
-            return dict(json.loads(path.read_text())) if path.is_file() else None
-        except ValueError:
-            raise UserError(f"{path}: not JSON; restore the file from a copy") from None
+        return read_json(path, f"nas-reproduce-{name}", VERSION) if path.is_file() else None
 
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         """``NAME.json``, whole or not at all."""

@@ -227,7 +227,7 @@ def test_environments_that_cannot_be_read():
     path = Path("run/environment.json")
     for content, message in (
         (None, r"^run: the run was stopped before its first trial \(no environment.json\)$"),
-        ('{"version": 1}', r"^run/environment.json: version 1; this program reads 2$"),
+        ('{"format": "nas-environment", "version": 1}', r"^run/environment.json: version 1; this program reads 2$"),
         ('{"version": 1', r"^run/environment.json: not JSON; restore the file from a copy$"),
     ):
         if content:

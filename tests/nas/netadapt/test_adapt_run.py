@@ -169,3 +169,28 @@ def test_a_network_takes_the_place_of_what_a_kill_has_left(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["01"]
     state = kept_network(folder, RESOLUTION, NUM_CLASSES).state
     assert all(torch.equal(state[name], tensor) for name, tensor in network(1).state.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file or directory; restore the file from a copy"),
+        ('{"format":', "not JSON; restore the file from a copy"),
+        ("[]", "not a nas-adapt-environment file; restore the file from a copy"),
+        ('{"format": "nas-adapt-environment", "version": 9}', "version 9; this program reads 1"),
+    ],
+)
+def test_a_damaged_environment_is_said_in_a_line(folder, text, message):
+    file = folder / "environment.json"
+    file.unlink() if text is None else file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        AdaptRun(folder)
+    assert str(caught.value) == f"{file}: {message}"
+
+
+def test_a_damaged_result_is_said_in_a_line(folder):
+    with AdaptRun(folder) as run:
+        assert run.read("device") is None
+        (folder / "device.json").write_text("{")
+        with pytest.raises(UserError, match=r"device\.json: not JSON; restore the file from a copy"):
+            run.read("device")
