@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/redesign_edits.py --data photos.npz [--epochs 5] [--seeds 0] [--json OUT]
 
-Trained from scratch by the recipe of mobilenet_v3_large.yaml, on its resolution, without what it holds out, and scored on that; the
-test split is not read. One training a network and seed; two networks at a time where there are two cores.
+Trained from scratch by the recipe of mobilenet_v3_large.yaml, at its resolution, without what it holds out, and scored on
+that; the test split is not read. One training a network and seed; as many at a time as there are cores.
 """
 
 from __future__ import annotations
