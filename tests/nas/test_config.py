@@ -48,7 +48,8 @@ def test_shipped_reproductions_load_from_anywhere(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("search.latency.devices=[{name: pi, server: 'http://pi'}]", "this machine alone"),
+        ("search.latency.devices=[{name: pi, ray: pis}]", "of the Ray cluster; NetAdapt measures on this machine or"),
+        ("search.latency.devices=[{name: a}, {name: b}]", "names 2: a, b; widths are adapted to one"),
         ("search.evaluator.name=zero_cost", "a reproduction trains"),
         ("search.data.num_train=100", "leave out num_train"),
         ("redesign.edits=[{edit: paint}]", "unknown edit 'paint'; known: last_stage"),
@@ -185,7 +186,7 @@ def test_wrong_types(text, message):
         ("data: {holdout: 1}", "data.holdout = 1: input should be less than 1"),
         ("data: {holdout: 0.0}", "data.holdout = 0.0: input should be greater than 0"),
         ("data: {resolution: 7}", "data.resolution = 7: input should be greater than or equal to 8"),
-        ("space: imagenet", "space = 'imagenet': allowed: mnasnet, or a section with stages"),
+        ("space: imagenet", "space = 'imagenet': allowed: mnasnet, mobilenet_v3, or a section with stages"),
         (
             "latency: {name: guess}",
             "latency.name = 'guess': input should be 'measure', 'table', 'hybrid' or 'recorded'",
