@@ -44,8 +44,8 @@ def test_accel_nasbench_is_a_recipe_and_its_networks_have_the_printed_parameters
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("3", "space = 3: allowed: mnasnet, or a section with stages"),
-        ("[1]", "space = [1]: allowed: mnasnet, or a section with stages"),
+        ("3", "space = 3: allowed: mnasnet, mobilenet_v3, or a section with stages"),
+        ("[1]", "space = [1]: allowed: mnasnet, mobilenet_v3, or a section with stages"),
         ("{stages: []}", "space.stages = []: list should have at least 1 item"),
         ("{stages: 3}", "space.stages = 3: input should be a valid list"),
         (
