@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from nas.errors import UserError
 from nas.export import ARCH, MODEL, WEIGHTS, export
+from nas.netadapt.origin import origin
 from nas.network import network_name, resolve
 from nas.train_config import misfit
 from nas.trained import find_trained, model_card
@@ -37,6 +38,7 @@ class Exportable:
         resolution: side of the input in pixels.
         metadata: what is known of input and output.
         origin: where the weights come from, for people.
+        data: what they were trained on, where that is known.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Exportable:
     resolution: int
     metadata: Mapping[str, str]
     origin: str
+    data: str | None = None
 
 
 def exportable(
@@ -91,7 +94,8 @@ def _of_folder(folder: Path, num_classes: int | None, resolution: int | None) ->
     loaded = load_weights(trained.weights, trained.arch, resolution=card.resolution)
     metadata = {key: value for key, value in card.metadata.items() if key != "arch"}
     name = network_name(trained.arch)
-    return _of_weights(name, loaded, num_classes, resolution or card.resolution, metadata, trained.weights)
+    found = _of_weights(name, loaded, num_classes, resolution or card.resolution, metadata, trained.weights)
+    return replace(found, data=origin(None, folder, None).source) if (folder / "config.yaml").is_file() else found
 
 
 def _of_weights(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from nas.errors import UserError
-from nas.latency_cli import Json, print_json
+from nas.latency_cli import Device, Json, print_json
 
 if TYPE_CHECKING:
     from nas.ray_train import RayWorkers
@@ -265,13 +265,33 @@ def export_command(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Without training, for latency alone.")
     ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also an int8 model, both tested and measured, and a card that says it.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Calibrates and tests: digits, FILE.npz or FOLDER; default: the run's.", metavar="SPEC"),
+    ] = None,
+    measure: Annotated[
+        bool | None, typer.Option("--measure/--no-measure", help="Latency of the models; default with --int8.")
+    ] = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Write a network as arch.json, model.onnx and weights.safetensors, the ONNX file checked against torch."""
+    """Write a network as arch.json, model.onnx and weights.safetensors, the ONNX file checked against torch.
+
+    [bold]nas export RUN --int8 --out DIR[/bold]  hands it over: float32 and int8, their accuracy and latency, a card.
+    """
     from nas.exportable import exportable, write_export
 
     found = exportable(source, weights, num_classes, resolution, random_weights)
-    document = write_export(found, out, to.value)
+    measures = int8 if measure is None else measure
+    if int8 or data or measures or device:
+        from nas.hand_over import handed_over
+
+        document = handed_over(found, out, to.value, data, int8, measures, device)
+    else:
+        document = write_export(found, out, to.value)
     if as_json:
         print_json(document)
         return
@@ -280,3 +300,20 @@ def export_command(
     _say(console, "weights", found.origin)
     difference = f"ONNX Runtime differs by {document['onnx_max_relative_difference']:.1g} of the largest logit"
     _say(console, "exported", f"{document['folder']}: {', '.join(document['files'])}; {difference}")
+    for name, figures in document.get("models", {}).items():
+        _say(console, name, _worth(figures))
+
+
+def _worth(figures: dict[str, Any]) -> str:
+    """Of an exported model, in words."""
+    parts = []
+    if figures["test_accuracy"] is not None:
+        parts.append(f"{figures['test_accuracy']:.1%} of {figures['num_test']} test images")
+    if figures["agreement"] is not None:
+        parts.append(f"agrees with float32 in {figures['agreement']:.1%}")
+    if figures["latency"] is not None:
+        low, high = figures["latency"]["interval_ms"]
+        parts.append(
+            f"{figures['latency']['latency_ms']:.3f} ms ({low:.3f} to {high:.3f}), {figures['latency']['status']}"
+        )
+    return ", ".join(parts) or "not tested, not measured"

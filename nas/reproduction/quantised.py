@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-import torch
 from safetensors.torch import load_file
 
-from latency.deployment import CPU_PROVIDER
-from latency.int8 import quantize
 from latency.latency import Latency
 from latency.meter import GRADES
 from latency.meter_process import MeasuringError
 from latency.metered import MeteredLatency
 from nas.errors import UserError
-from nas.image_set import ImageSet
 from nas.images import Images
+from nas.int8_model import num_right, quantised
 from nas.netadapt.measured_cost import trusted_latency
 from nas.network import resolve_network
 from nas.opened_meter import opened_meter
@@ -29,9 +24,6 @@ from search_spaces.arch import ArchSpec
 from search_spaces.lower import lower
 from search_spaces.onnx_model import emit_onnx, given_weights
 from search_spaces.torch_module import build_module, folded_weights
-
-NUM_CALIBRATION = 64
-"""Training images that show what values tensors take."""
 
 
 def int8_figures(
@@ -63,24 +55,7 @@ def int8_model(arch: ArchSpec, weights: Path, images: Images) -> bytes:
     module = build_module(lower(arch, resolution, images.dataset.num_classes), seed=0)
     module.load_state_dict(load_file(weights), strict=False)  # heads that exist in training only are left out
     model = emit_onnx(module.graph, given_weights(folded_weights(module.eval())))
-    training = images.training
-    chosen = torch.arange(min(NUM_CALIBRATION, len(training))) * len(training) // NUM_CALIBRATION
-    calibration = training.normalised(training.images[chosen % len(training)]).contiguous().numpy()
-    return quantize(model, [image[np.newaxis] for image in calibration])
-
-
-def num_right(model: bytes, test: ImageSet) -> int:
-    """Images of `test` that an ONNX model classifies right, one at a time."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model, options, providers=[CPU_PROVIDER])
-    [given] = [tensor.name for tensor in session.get_inputs()]
-    right = 0
-    for images, labels in test.batches(torch.arange(len(test)), 256):
-        pixels = test.normalised(images).contiguous().numpy()
-        logits = [session.run(None, {given: image[np.newaxis]})[0][0] for image in pixels]
-        right += int((np.argmax(logits, axis=1) == labels.numpy()).sum())
-    return right
+    return quantised(model, images.training)
 
 
 def _latencies(run: ReproduceRun, networks: Mapping[str, ArchSpec]) -> dict[str, Latency]:
