@@ -31,26 +31,21 @@ app = typer.Typer(
     name="nas",
     help="Platform-aware neural architecture search: accuracy against latency measured on your device.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
-app.add_typer(zoo_app, name="zoo")
-app.add_typer(latency_app, name="latency")
 latency_app.add_typer(table_app, name="table")
 latency_app.command("estimate")(estimate_command)
-app.add_typer(data_app, name="data")
-app.add_typer(device_app, name="device")
-app.add_typer(bench_app, name="bench")
-app.add_typer(adapt_app, name="adapt")
-app.command("proxy-check")(proxy_check_command)
-app.command("reproduce")(reproduce_command)
-app.command("replay")(replay_command)
-app.command("claims")(claims_command)
-app.command("train")(train_command)
-app.command("export")(export_command)
-app.command("watch")(watch_command)
+
+FIND, NETWORKS, LATENCY, RUNS, TRUST = (
+    "Find a network",
+    "Networks and data",
+    "Latency",
+    "Runs",
+    "How far it can be trusted",
+)
+"""Panels of ``nas --help``, in their order."""
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -71,7 +66,7 @@ def _options(
     """Platform-aware neural architecture search."""
 
 
-@app.command("search")
+@app.command("search", rich_help_panel=FIND)
 def search_command(
     config: Annotated[
         str, typer.Option("--config", "-c", help="Recipe: a file, or the name of a shipped one.", metavar="RECIPE")
@@ -138,7 +133,7 @@ def search_command(
         print_summary(run.folder, console)
 
 
-@app.command("report")
+@app.command("report", rich_help_panel=RUNS)
 def report_command(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
     """Write the report of a search, an adaptation or a reproduction, finished or not, and print its summary."""
     from nas.netadapt.adapt_record import is_adaptation
@@ -174,6 +169,22 @@ def data_info(
     for key, value in description.items():
         table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
     Console().print(table)
+
+
+# What follows `nas search` in ``nas --help``. Groups of commands come after the single ones, whatever the order here.
+app.add_typer(adapt_app, name="adapt", rich_help_panel=FIND)
+app.command("reproduce", rich_help_panel=FIND)(reproduce_command)
+app.add_typer(zoo_app, name="zoo", rich_help_panel=NETWORKS)
+app.command("train", rich_help_panel=NETWORKS)(train_command)
+app.command("export", rich_help_panel=NETWORKS)(export_command)
+app.add_typer(data_app, name="data", rich_help_panel=NETWORKS)
+app.add_typer(latency_app, name="latency", rich_help_panel=LATENCY)
+app.add_typer(device_app, name="device", rich_help_panel=LATENCY)
+app.command("watch", rich_help_panel=RUNS)(watch_command)
+app.command("replay", rich_help_panel=RUNS)(replay_command)
+app.command("proxy-check", rich_help_panel=TRUST)(proxy_check_command)
+app.add_typer(bench_app, name="bench", rich_help_panel=TRUST)
+app.command("claims", rich_help_panel=TRUST)(claims_command)
 
 
 def main() -> None:

@@ -227,3 +227,12 @@ def test_no_cluster_at_the_address(run):
     message = refusal(run("search", "--ray-address", "127.0.0.1:9", "--out", "r"))
     assert "--ray-address 127.0.0.1:9: no Ray cluster there" in message
     assert not Path("r").exists()
+
+
+def test_a_shell_completes_commands(tmp_path):
+    asked = {"_NAS_COMPLETE": "complete_bash", "COMP_WORDS": "nas re", "COMP_CWORD": "1", "PYTHONPATH": ROOT}
+    program = "from nas.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **asked}, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == {"replay", "report", "reproduce"}
