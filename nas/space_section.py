@@ -47,6 +47,29 @@ class HeadSection(Section):
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
+SpaceName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w.-]+$", description="how reports call it")]
+
+
+class LayoutSection(Section):
+    """What all candidates of a space that is spelled out have in common."""
+
+    stem: StemSection = StemSection()
+    head: HeadSection = HeadSection()
+    activation: Activation = "relu"
+    se_rule: SqueezeRule = Field("input", description="what the ratio is of; see search_spaces.block.SqueezeExcite")
+    norm_epsilon: float = Field(1e-3, gt=0, lt=1)
+
+    def common(self) -> dict[str, Any]:
+        """As the layouts of `search_spaces` take it."""
+        return {
+            "stem": Stem(**self.stem.model_dump()),
+            "head": Head(**self.head.model_dump()),
+            "activation": self.activation,
+            "se_rule": self.se_rule,
+            "norm": Norm(self.norm_epsilon),
+        }
+
+
 class StageSection(Section):
     """Identical inverted residual layers, of which the first has the stride; a list of options is a decision."""
 
@@ -59,15 +82,10 @@ class StageSection(Section):
     stride: Literal[1, 2] = 1
 
 
-class SpaceSection(Section):
+class SpaceSection(LayoutSection):
     """A space of stages; see `search_spaces.stages`."""
 
-    name: str = Field("stages", min_length=1, max_length=40, pattern=r"^[\w.-]+$", description="how reports call it")
-    stem: StemSection = StemSection()
-    head: HeadSection = HeadSection()
-    activation: Activation = "relu"
-    se_rule: SqueezeRule = Field("input", description="what the ratio is of; see search_spaces.block.SqueezeExcite")
-    norm_epsilon: float = Field(1e-3, gt=0, lt=1)
+    name: SpaceName = "stages"
     stages: list[StageSection] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -80,17 +98,7 @@ class SpaceSection(Section):
         stages = [
             StageOptions(**{key: _frozen(value) for key, value in stage.model_dump().items()}) for stage in self.stages
         ]
-        return stage_space(
-            self.name,
-            StageLayout(
-                stages=tuple(stages),
-                stem=Stem(**self.stem.model_dump()),
-                head=Head(**self.head.model_dump()),
-                activation=self.activation,
-                se_rule=self.se_rule,
-                norm=Norm(self.norm_epsilon),
-            ),
-        )
+        return stage_space(self.name, StageLayout(stages=tuple(stages), **self.common()))
 
 
 class OpSection(Section):
@@ -112,15 +120,10 @@ class PlaceSection(Section):
     stride: Literal[1, 2] = 1
 
 
-class ChainSection(Section):
+class ChainSection(LayoutSection):
     """A space in which every layer is chosen from a list of operations; see `search_spaces.chain`."""
 
-    name: str = Field("chain", min_length=1, max_length=40, pattern=r"^[\w.-]+$", description="how reports call it")
-    stem: StemSection = StemSection()
-    head: HeadSection = HeadSection()
-    activation: Activation = "relu"
-    se_rule: SqueezeRule = Field("input", description="what the ratio is of; see search_spaces.block.SqueezeExcite")
-    norm_epsilon: float = Field(1e-3, gt=0, lt=1)
+    name: SpaceName = "chain"
     ops: dict[str, OpSection | None] = Field(min_length=1, description="name -> operation; null is no layer")
     places: list[PlaceSection] = Field(min_length=1)
 
@@ -138,11 +141,7 @@ class ChainSection(Section):
                 places=tuple(
                     Place(filters=place.filters, ops=tuple(place.ops), stride=place.stride) for place in self.places
                 ),
-                stem=Stem(**self.stem.model_dump()),
-                head=Head(**self.head.model_dump()),
-                activation=self.activation,
-                se_rule=self.se_rule,
-                norm=Norm(self.norm_epsilon),
+                **self.common(),
             ),
         )
 
