@@ -157,15 +157,14 @@ class _Session:
 
     def _redesigned(self, arch: ArchSpec) -> ArchSpec:
         config, images = self.run.config, self.images
-        known = self.run.read("redesign") or {"arch": str(arch), "trials": []}
-        done = [EditTrial(**trial) for trial in known["trials"]]
+        done = [EditTrial(**trial) for trial in (self.run.read("redesign") or {"trials": []})["trials"]]
         recipe = TrainingRecipe(**config.search.evaluator.training.model_dump())
         training, holdout = images.split(config.search)
         seeds = range(config.search.seed, config.search.seed + config.redesign.num_seeds)
 
         def finished(trial: EditTrial) -> None:
             done.append(trial)
-            self.run.write("redesign", {"arch": str(arch), "trials": [trial.to_dict() for trial in done]})
+            self.run.write("redesign", {"trials": [trial.to_dict() for trial in done]})
             self.say("redesign", f"{trial.edit}: {'kept' if trial.kept else 'left out'}, {trial.reason}")
 
         with self._cluster(), opened_yardstick(self.run) as yardstick:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from controllers.build import CONTROLLER_NAMES, build_controller
 from controllers.controller import Controller, Outcome, Suggestion
+from controllers.settled_policy import SettledPolicy
 from search_spaces.choice import Choice
 
 IMPLEMENTATIONS: dict[str, tuple[str, dict[str, object]]] = {
@@ -36,13 +37,26 @@ SPACE = (
     Choice("width", (0.75, 1.0, 1.25)),
 )
 
+SETTLED = "settled"
+"""What a search asks after one-shot training; made of a policy, not of a name in a recipe."""
+
+CASES = (*IMPLEMENTATIONS, SETTLED)
 Build = Callable[..., Controller]
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+def made(case: str, choices: Sequence[Choice] = SPACE, seed: int = 7) -> Controller:
+    """The controller of a case."""
+    if case != SETTLED:
+        name, options = IMPLEMENTATIONS[case]
+        return build_controller(name, choices, seed, options)
+    num_options = [len(choice.options) for choice in choices]
+    real = np.arange(max(num_options, default=0)) < np.array(num_options)[:, None]
+    return SettledPolicy(choices, np.where(real, 0.0, -np.inf), seed)
+
+
+@pytest.fixture(params=CASES)
 def build(request: pytest.FixtureRequest) -> Build:
-    name, options = IMPLEMENTATIONS[request.param]
-    return lambda choices=SPACE, seed=7: build_controller(name, choices, seed, options)
+    return lambda choices=SPACE, seed=7: made(request.param, choices, seed)
 
 
 def outcome_of(suggestion: Suggestion) -> Outcome:
@@ -84,8 +98,7 @@ def asked_in_another_process() -> dict[str, list[dict[str, object]]]:
         "import importlib.util, json, sys\n"
         f"spec = importlib.util.spec_from_file_location('suite', {__file__!r})\n"
         "suite = importlib.util.module_from_spec(spec); sys.modules['suite'] = suite; spec.loader.exec_module(suite)\n"
-        "build = lambda name, options: suite.build_controller(name, suite.SPACE, 7, options)\n"
-        "asked = {case: suite.run(build(*chosen), 60) for case, chosen in suite.IMPLEMENTATIONS.items()}\n"
+        "asked = {case: suite.run(suite.made(case), 60) for case in suite.CASES}\n"
         "print(json.dumps(asked))\n"
     )
     environment = {
@@ -99,12 +112,11 @@ def asked_in_another_process() -> dict[str, list[dict[str, object]]]:
     return asked
 
 
-@pytest.mark.parametrize("case", IMPLEMENTATIONS)
+@pytest.mark.parametrize("case", CASES)
 def test_same_seed_gives_the_same_suggestions_in_another_process(
     case: str, asked_in_another_process: dict[str, list[dict[str, object]]]
 ) -> None:
-    name, options = IMPLEMENTATIONS[case]
-    assert asked_in_another_process[case] == run(build_controller(name, SPACE, 7, options), 60)
+    assert asked_in_another_process[case] == run(made(case), 60)
 
 
 def test_replay_of_asks_and_tells_restores_the_controller(build: Build) -> None:
@@ -174,14 +186,13 @@ SPACES = st.dictionaries(st.text(min_size=1, max_size=5), OPTIONS, min_size=1, m
 )
 
 
-@pytest.mark.parametrize("case", IMPLEMENTATIONS)
+@pytest.mark.parametrize("case", CASES)
 @settings(deadline=None, derandomize=True, database=None, max_examples=25)
 @given(choices=SPACES, seed=st.integers(0, 2**32), rewards=st.lists(st.floats(-1e6, 1e6), min_size=24, max_size=24))
 def test_suggestions_are_inside_the_space(
     case: str, choices: tuple[Choice, ...], seed: int, rewards: list[float]
 ) -> None:
-    name, options = IMPLEMENTATIONS[case]
-    controller = build_controller(name, choices, seed, options)
+    controller = made(case, choices, seed)
     for reward in rewards:
         suggestion = controller.ask()
         assert list(suggestion.choices) == [choice.name for choice in choices]
