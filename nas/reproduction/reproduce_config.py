@@ -109,6 +109,12 @@ class ReproduceConfig(Section):
     slowest_seed: float = Field(
         1.2, gt=0, description="of the search's target; a slower trial only where there is no other"
     )
+    widest_seed: float = Field(
+        1.0,
+        ge=1,
+        le=4,
+        description="width multiplier at most, of a trial that is faster than the target; 1 passes it over",
+    )
     redesign: RedesignSection = RedesignSection()
     adapt: AdaptSection = AdaptSection()
     comparison: ComparisonSection

@@ -77,10 +77,11 @@ def _seed(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency], targe
     else:
         _, most_ms = seed_range_ms(record.config, latency)
         least = partial(with_and_without_edits, config=record.config)
-        trial = seed_of(record.trials, latency, _reference_ms(record.folder), target_ms, most_ms, least)
-        if trial.number != record.seed_trial:
-            raise ReplayDifferenceError(f"seed: trial {trial.number} is chosen, recorded {record.seed_trial}")
-        arch = trial.arch
+        reference_ms, widest = _reference_ms(record.folder), record.config.widest_seed
+        seed = seed_of(record.trials, latency, reference_ms, target_ms, most_ms, least, widest)
+        if seed.trial.number != record.seed_trial:
+            raise ReplayDifferenceError(f"seed: trial {seed.trial.number} is chosen, recorded {record.seed_trial}")
+        arch = seed.arch
     _check("seed", arch, record.stages[0].arch)
     return arch
 

@@ -23,7 +23,7 @@ from nas.reproduction.redesign import all_edits
 from nas.reproduction.redesigning import Trainings, redesigned
 from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, ReproduceRun
-from nas.reproduction.search_stage import searched, seed_of
+from nas.reproduction.search_stage import Seed, searched, seed_of
 from nas.reproduction.uniform_landing import landed
 from nas.reproduction.yardstick import Yardstick, opened_yardstick
 from nas.training_recipe import TrainingRecipe
@@ -121,17 +121,19 @@ class _Session:
             else:
                 trials = searched(self.run, SEARCH, self.images, self.console, self.ray_address)
                 with opened_yardstick(self.run) as yardstick:
-                    trial = self._best(trials, yardstick, self._least)
-                found = {"arch": str(trial.arch), "trial": trial.number}
+                    seed = self._best(trials, yardstick, self._least)
+                found = {"arch": str(seed.arch), "trial": seed.trial.number, "multiplier": seed.multiplier}
             self.run.write("seed", found)
-        origin = config.network if config.network else f"trial {found['trial']} of the search"
+        wider = f", widths x {found['multiplier']:g}" if found.get("multiplier", 1) != 1 else ""
+        origin = config.network if config.network else f"trial {found['trial']} of the search{wider}"
         self.say("seed", f"{origin}: {found['arch']}")
         return parse_arch(found["arch"])
 
     def _best(
         self, trials: Sequence[Trial], yardstick: Yardstick, least: Callable[[ArchSpec], Sequence[ArchSpec]]
-    ) -> Trial:
-        return seed_of(trials, yardstick.latency, yardstick.reference_ms, *yardstick.seed_range_ms(), least)
+    ) -> Seed:
+        range_ms, widest = yardstick.seed_range_ms(), self.run.config.widest_seed
+        return seed_of(trials, yardstick.latency, yardstick.reference_ms, *range_ms, least, widest)
 
     def _least(self, arch: ArchSpec) -> list[ArchSpec]:
         return with_and_without_edits(arch, self.run.config)

@@ -15,9 +15,10 @@ from nas.reproduction.redesign import EDITS, edited
 from nas.reproduction.redesigning import redesigned
 from nas.reproduction.reproduce_config import EditSection, RedesignSection
 from nas.reproduction.search_stage import seed_of
-from nas.reproduction.uniform_landing import landed
+from nas.reproduction.uniform_landing import landed, widened
 from nas.trial import Trial
 from search_spaces.count import count
+from search_spaces.edits import scaled
 from search_spaces.lower import lower
 from search_spaces.zoo import get
 
@@ -61,7 +62,7 @@ def test_the_seed_is_the_best_trial_that_is_slow_enough():
         trial(3, 0.95, 0.8),  # as good, but later
         trial(4, 1.0, 0.95, status="failed", accuracy=None),
     ]
-    assert seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch]).number == 2
+    assert seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch]).trial.number == 2
     with pytest.raises(UserError, match="as slow as the target"):
         seed_of(trials[:1], latency, 10, target, math.inf, lambda arch: [arch])
 
@@ -69,8 +70,8 @@ def test_the_seed_is_the_best_trial_that_is_slow_enough():
 def test_a_seed_that_is_too_slow_comes_after_all_others():
     trials = [trial(0, 1.0, 0.9), trial(1, 0.9, 0.5), trial(2, 0.95, 0.8)]
     most = ms(multiplied(SEED, 0.92))
-    assert seed_of(trials, latency, 10, 1e-3, most, lambda arch: [arch]).number == 1
-    assert seed_of([trials[0], trials[2]], latency, 10, 1e-3, most, lambda arch: [arch]).number == 0
+    assert seed_of(trials, latency, 10, 1e-3, most, lambda arch: [arch]).trial.number == 1
+    assert seed_of([trials[0], trials[2]], latency, 10, 1e-3, most, lambda arch: [arch]).trial.number == 0
 
 
 def test_a_search_with_another_time_of_the_reference_is_on_the_same_scale():
@@ -80,7 +81,7 @@ def test_a_search_with_another_time_of_the_reference_is_on_the_same_scale():
         before = found.latency
         ends = tuple(3 * end for end in before.interval_ms)
         slower.append(replace(found, latency=replace(before, latency_ms=3 * before.latency_ms, interval_ms=ends)))
-    assert seed_of(slower, latency, 10, target, 1.01 * ms(SEED), lambda arch: [arch]).number == 2
+    assert seed_of(slower, latency, 10, target, 1.01 * ms(SEED), lambda arch: [arch]).trial.number == 2
 
 
 def test_a_seed_that_the_edits_alone_make_too_fast_is_passed_over():
@@ -88,7 +89,37 @@ def test_a_seed_that_the_edits_alone_make_too_fast_is_passed_over():
     trials = [trial(0, 0.9, 0.9), trial(1, 1.0, 0.5)]
     halved = [multiplied(SEED, 0.5), multiplied(SEED, 1.0)]
     found = seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch, halved[arch == trials[1].arch]])
-    assert found.number == 1
+    assert found.trial.number == 1
+
+
+def test_a_seed_that_is_too_fast_is_widened():
+    target = ms(SEED)
+    trials = [trial(0, 0.8, 0.9), trial(1, 1.0, 0.7)]
+    assert seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch]).trial.number == 1
+    found = seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch], widest=1.5)
+    assert (found.trial.number, found.arch) == (0, scaled(trials[0].arch, found.multiplier))
+    assert ms(scaled(trials[0].arch, found.multiplier - 0.05)) < target <= ms(found.arch)
+    little = seed_of(trials, latency, 10, target, math.inf, lambda arch: [arch], widest=found.multiplier - 0.04)
+    assert (little.trial.number, little.arch, little.multiplier) == (1, trials[1].arch, 1.0)
+
+
+@pytest.mark.parametrize("target_ms", [1.01, 1.3, 2.2])
+@pytest.mark.parametrize("said", [0.7, 1.0, 1.9])
+def test_widening_measures_few_networks_and_stops_at_the_first_that_is_slow_enough(target_ms, said):
+    """Wherever the walk begins: `said` times what the network really takes."""
+    own, asked = ms(SEED), []
+
+    def latency_ms(arch):
+        asked.append(arch)
+        return ms(arch)
+
+    multiplier, arch = widened(SEED, latency_ms, said * own, target_ms * own, 2.0)
+    grid = [number / 20 for number in range(21, 41)]
+    assert multiplier == next(wider for wider in grid if ms(scaled(SEED, wider)) >= target_ms * own)
+    assert arch == scaled(SEED, multiplier)
+    assert len(asked) <= 12
+    assert widened(SEED, latency_ms, own, 100 * own, 2.0) is None
+    assert widened(SEED, latency_ms, own, 1.01 * own, 1.04) is None
 
 
 @pytest.mark.parametrize("share", [0.95, 0.7, 0.33])
