@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +67,11 @@ def handed_over(
     document = write_export(found, out, convention)
     folder, difference = Path(document["folder"]), document["onnx_max_relative_difference"]
     section = LatencySection(resolution=found.resolution, devices=devices) if measures else None
-    figures = hand_over(found, folder, difference, dataset, int8, section)
+    try:
+        figures = hand_over(found, folder, difference, dataset, int8, section)
+    except BaseException:
+        shutil.rmtree(folder)  # it was not there before, and half of it is worth nothing
+        raise
     (folder / CARD).write_text(card_text(found, figures, difference))
     models = {name: value.to_dict() for name, value in figures.items()}
     added = [name for name in figures if name not in document["files"]]

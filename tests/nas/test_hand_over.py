@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from latency.meter_process import MeasuringError
 from nas import opened_meter
 from tests.latency.synthetic_runtime import SyntheticMeter
 
@@ -124,3 +125,13 @@ def test_what_cannot_be_handed_over(tmp_path, nas):
         assert message in err
         assert err.count("\n") == 1
         assert not (tmp_path / "b").exists()
+
+
+def test_what_cannot_be_measured_leaves_nothing_behind(tmp_path, nas, monkeypatch):
+    def no_device(core, deployment):
+        raise MeasuringError("no core is free")
+
+    monkeypatch.setattr(opened_meter, "MeterProcess", no_device)
+    code, _, err = nas("export", "run", "--int8", "--out", tmp_path / "c")
+    assert (code, err) == (2, "nas: measuring failed: no core is free; --no-measure exports without a latency\n")
+    assert not (tmp_path / "c").exists()
