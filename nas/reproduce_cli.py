@@ -33,7 +33,7 @@ def reproduce_command(
     context: typer.Context,
     recipe: Annotated[
         str | None,
-        typer.Argument(help="mobilenet_v3_large, mobilenet_v3_small, or a recipe of your own.", metavar="RECIPE"),
+        typer.Argument(help="mobilenet_v3_large, mobilenet_v3_small, either with _paper, or a recipe of your own.", metavar="RECIPE"),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="digits, FILE.npz, or FOLDER with train/CLASS/* and val/CLASS/*.", metavar="SPEC")
@@ -62,7 +62,7 @@ def reproduce_command(
 
     [bold]nas reproduce mobilenet_v3_large --data photos.npz[/bold]
 
-    [bold]nas reproduce mobilenet_v3_large --from mnasnet_a1[/bold]  takes the historical route: no search.
+    [bold]nas reproduce mobilenet_v3_large_paper --from mnasnet_a1[/bold]  takes the historical route: no search.
     """
     from nas.reproduction.reproduce_report import print_reproduce_summary, write_reproduce_report
     from nas.reproduction.reproduce_run import ReproduceRun
