@@ -33,7 +33,10 @@ def reproduce_command(
     context: typer.Context,
     recipe: Annotated[
         str | None,
-        typer.Argument(help="mobilenet_v3_large, mobilenet_v3_small, either with _paper, or a recipe of your own.", metavar="RECIPE"),
+        typer.Argument(
+            help="mobilenet_v3_large, mobilenet_v3_small, either with _paper, or a recipe of your own.",
+            metavar="RECIPE",
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="digits, FILE.npz, or FOLDER with train/CLASS/* and val/CLASS/*.", metavar="SPEC")
