@@ -13,11 +13,14 @@ from latency.latency import Latency
 from nas.accuracy import wilson_interval
 from nas.errors import UserError
 from nas.finalist import WINNER, Finalist
-from nas.images import load_images
+from nas.images import Images, load_images
 from nas.netadapt.adapt_config import read_adapt_config
 from nas.netadapt.adapt_record import AdaptRecord
 from nas.netadapt.adapt_run import AdaptRun
 from nas.netadapt.adapting import adapted_again
+from nas.reproduction.reproduce_record import FOUND, ReproduceRecord
+from nas.reproduction.reproduce_run import ReproduceRun
+from nas.reproduction.reproducing import found_again
 from nas.run import Run, read_config
 from nas.search import winner_again
 from nas.train_data import opened
@@ -118,6 +121,25 @@ def remeasured_adaptation(folder: Path, console: Console) -> Remeasured:
     num_test = adapted.num_test if adapted.trained else None
     before = Figures(adapted.latency, correct_before, num_test, run.config.seed)
     return Remeasured(adapted.arch, before, Figures(latency, correct, adapted.num_test, seed))
+
+
+def remeasured_reproduction(folder: Path, console: Console) -> Remeasured:
+    """Measure what a reproduction has found again, and train it with a seed that the comparison has not had.
+
+    Raises:
+        UserError: as `remeasured_search`.
+    """
+    _final(folder, "nas reproduce")
+    found = ReproduceRecord.read(folder).network(FOUND)
+    if found is None or not found.trained:
+        raise UserError(f"{folder}: nothing was found; begin again with nas reproduce")
+    with ReproduceRun(folder) as run:
+        seed = run.config.search.seed + len(found.trained)
+        images = Images.load(run.config.search)
+        latency, correct = found_again(run, parse_arch(found.arch), images, seed, console)
+    first = found.trained[0]
+    before = Figures(found.latency, first.num_correct, found.num_test, first.seed)
+    return Remeasured(found.arch, before, Figures(latency, correct, found.num_test, seed))
 
 
 def _final(folder: Path, command: str) -> dict[str, Any]:

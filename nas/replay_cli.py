@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nas.errors import UserError
 from nas.latency_cli import Json, print_json
 
 if TYPE_CHECKING:
@@ -38,9 +37,11 @@ def replay_command(
     from nas.reproduction.reproduce_config import is_reproduction
 
     console = Console(stderr=as_json)
-    if is_reproduction(run) and remeasure:
-        raise UserError(f"--remeasure: of the searches and adaptations in it, as {run}/search; leave it out here")
-    replayed = _reproduction if is_reproduction(run) else _adaptation if is_adaptation(run) else _search
+    replayed, again_by = _search, "remeasured_search"
+    if is_reproduction(run):
+        replayed, again_by = _reproduction, "remeasured_reproduction"
+    elif is_adaptation(run):
+        replayed, again_by = _adaptation, "remeasured_adaptation"
     try:
         found = replayed(run)
     except ReplayDifferenceError as error:
@@ -48,7 +49,7 @@ def replay_command(
         raise typer.Exit(EXIT_DIFFERENT) from None
     if not as_json:
         console.print(f"identical  {found['text']}\nnetwork    {found['arch']}", highlight=False, soft_wrap=True)
-    again = _remeasured(run, console, adaptation=is_adaptation(run)) if remeasure else None
+    again = _remeasured(run, console, again_by) if remeasure else None
     if as_json:
         print_json({name: value for name, value in found.items() if name != "text"} | _as_json(again))
     elif again is not None:
@@ -100,10 +101,12 @@ def _reproduction(folder: Path) -> dict[str, Any]:
     }
 
 
-def _remeasured(run: Path, console: Console, *, adaptation: bool) -> Remeasured:
-    from nas.remeasure import remeasured_adaptation, remeasured_search
+def _remeasured(run: Path, console: Console, by: str) -> Remeasured:
+    """By a function of `nas.remeasure`, which imports torch and Ray."""
+    from nas import remeasure
 
-    return (remeasured_adaptation if adaptation else remeasured_search)(run, console)
+    found: Remeasured = getattr(remeasure, by)(run, console)
+    return found
 
 
 def _as_json(again: Remeasured | None) -> dict[str, Any]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from latency.latency import Latency
+from latency.meter import GRADES
 from nas.config import Config, FinalSection
 from nas.finale import train_finalists
 from nas.images import Images
+from nas.netadapt.measured_cost import trusted_latency
 from nas.reproduction.int8_figures import Int8Figures
 from nas.reproduction.quantised import int8_figures
-from nas.reproduction.reproduce_run import FINAL, ReproduceRun
+from nas.reproduction.reproduce_record import FOUND
+from nas.reproduction.reproduce_run import FINAL, REMEASURED, ReproduceRun
 from nas.reproduction.yardstick import opened_yardstick
 from search_spaces.arch import ArchSpec
 from search_spaces.count import count
@@ -38,7 +43,7 @@ def compared(run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images
     first = run.config.search.seed
     correct: dict[str, list[dict[str, int]]] = {name: [] for name in networks}
     for seed in range(first, first + section.num_trainings):
-        for name, num_correct in _trained(run, networks, images, seed, console).items():
+        for name, num_correct in _trained(run, networks, images, seed, run.folder / FINAL, console).items():
             correct[name].append({"seed": seed, "num_correct": num_correct})
     int8: Mapping[str, Int8Figures] = {}
     if section.int8:
@@ -61,12 +66,28 @@ def compared(run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images
     }
 
 
+def compared_again(
+    run: ReproduceRun, arch: ArchSpec, images: Images, seed: int, console: Console
+) -> tuple[Latency, int]:
+    """Latency and test images right of a network, measured and trained once more as in the comparison; needs Ray.
+
+    What comes of it is kept in ``remeasured/`` of the run: with the same seed it is not trained twice.
+
+    Raises:
+        UserError: it cannot be measured or trained.
+    """
+    with opened_yardstick(run) as yardstick:
+        latency = trusted_latency(yardstick.metered, arch, GRADES["final"])
+    trained = _trained(run, {FOUND: arch}, images, seed, run.folder / REMEASURED, console)
+    return latency, trained[FOUND]
+
+
 def _trained(
-    run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images, seed: int, console: Console
+    run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images, seed: int, place: Path, console: Console
 ) -> dict[str, int]:
-    """Test images right after a training with `seed`, of each network."""
-    folder = run.folder / FINAL / f"seed-{seed}"
-    folder.parent.mkdir(exist_ok=True)
+    """Test images right after a training with `seed`, of each network; kept in a folder of `place`."""
+    folder = place / f"seed-{seed}"
+    place.mkdir(exist_ok=True)
     final = FinalSection(baselines=[], training=run.config.comparison.training)
     finalists = train_finalists(
         networks,

@@ -18,6 +18,7 @@ VERSION = 1
 """Of all JSON files below."""
 
 SEARCH, RANDOM, ADAPT, LANDING, FINAL = "search", "random", "adapt", "landing", "final"
+REMEASURED = "remeasured"
 """Folders: of searches, adaptations, trainings."""
 
 

@@ -17,7 +17,7 @@ from nas.netadapt.uniform import NoMultiplierError
 from nas.network import resolve_network
 from nas.ray_cluster import Cluster, ray_cluster
 from nas.reproduction.adapt_stage import adapted
-from nas.reproduction.comparison_stage import compared
+from nas.reproduction.comparison_stage import compared, compared_again
 from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import all_edits
 from nas.reproduction.redesigning import Trainings, redesigned
@@ -55,6 +55,17 @@ def carry_on(run: ReproduceRun, images: Images, console: Console, ray_address: s
     _Session(run, images, console, ray_address).finish()
 
 
+def found_again(run: ReproduceRun, arch: ArchSpec, images: Images, seed: int, console: Console) -> tuple[Latency, int]:
+    """Latency and test images right of what a finished run has found, once more: trained with another seed.
+
+    Raises:
+        UserError: data or device are others than before, or it cannot be measured or trained.
+    """
+    run.check_data(images.dataset.fingerprint)
+    with _Session(run, images, console, None).cluster():
+        return compared_again(run, arch, images, seed, console)
+
+
 def with_and_without_edits(arch: ArchSpec, config: ReproduceConfig) -> list[ArchSpec]:
     """What a seed may become by the edits alone; NetAdapt can only make it faster, so each must be slow enough."""
     return [arch, all_edits(arch, [section.edit for section in config.redesign.edits])]
@@ -76,11 +87,12 @@ class _Session:
             self._find()
         if self.run.read("final") is None:
             networks = self._networks()
-            with self._cluster() as cluster:
+            with self.cluster() as cluster:
                 self.say("dashboard", cluster.dashboard)
                 self.run.write("final", compared(self.run, networks, self.images, self.console))
 
-    def _cluster(self) -> AbstractContextManager[Cluster]:
+    def cluster(self) -> AbstractContextManager[Cluster]:
+        """Ray, with room for the recipe's trainings."""
         search = self.run.config.search
         num_cpus = (search.concurrency or 1) * search.cpus_per_trial
         return ray_cluster(self.ray_address, num_cpus, search.cpus_per_trial, search.gpus_per_trial or 0.0)
@@ -169,7 +181,7 @@ class _Session:
             self.run.write("redesign", {"trials": [trial.to_dict() for trial in done]})
             self.say("redesign", f"{trial.edit}: {'kept' if trial.kept else 'left out'}, {trial.reason}")
 
-        with self._cluster(), opened_yardstick(self.run) as yardstick:
+        with self.cluster(), opened_yardstick(self.run) as yardstick:
             objective = config.search.objective.objective(yardstick.target_ms())
             threads = config.search.cpus_per_trial
             judged = Trainings(training, holdout, recipe, images.dataset.num_classes, seeds, threads)

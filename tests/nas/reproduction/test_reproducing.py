@@ -270,12 +270,29 @@ def test_what_it_cannot_begin_with(home: Path, finished: Finished, nas: Callable
         (("reproduce", "--resume", home), "not a run folder of nas reproduce"),
         (("reproduce", "mobilenet_v3_large", "--resume", finished.run), "leave out"),
         (("reproduce", home / "recipe.yaml", "--from", "no_such_network"), "no_such_network"),
-        (("replay", finished.run, "--remeasure"), "leave it out here"),
     ):
         code, _, error = nas(*arguments)
         assert code == 2, arguments
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_what_was_found_is_measured_and_trained_again(finished: Finished, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.run, copy, ignore=shutil.ignore_patterns("ray"))
+    before = {name: (copy / f"{name}.json").read_bytes() for name in ("final", "latencies", "found")}
+    code, output = Search("replay", str(copy), "--remeasure", "--json", prelude=SYNTHETIC).finish()
+    assert code == 0, output
+    document, record = json.loads(output[output.index("{") :]), ReproduceRecord.read(copy)
+    found = record.network("found")
+    assert found is not None
+    assert document["arch"] == found.arch
+    assert [document[name]["seed"] for name in ("recorded", "again")] == [0, 2]
+    assert document["recorded"]["num_correct"] == found.trained[0].num_correct
+    assert 0 <= document["again"]["num_correct"] <= found.num_test
+    assert abs(document["latency_change"]) < 0.05
+    assert {name: (copy / f"{name}.json").read_bytes() for name in before} == before
+    assert [path.name for path in (copy / "remeasured").iterdir()] == ["seed-2"]
 
 
 def test_as_frames(finished: Finished) -> None:
