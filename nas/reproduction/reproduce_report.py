@@ -87,8 +87,10 @@ def page(record: ReproduceRecord) -> str:
         f"<p class='note'>{_links(record)}</p>" if _links(record) else "",
         section("fig-final", "Final comparison", _final(record)),
         section("fig-stages", "Stage by stage", _part(stages_table(record), "No stage is done so far.")),
-        section("fig-redesign", "The edits by hand", _part(redesign_table(record), "No edit has been tried so far.")),
     ]
+    if record.config.redesign.edits:
+        edits = _part(redesign_table(record), "No edit has been tried so far.")
+        parts.append(section("fig-redesign", "The edits by hand", edits))
     if widths := widths_table(record):
         parts.append(section("fig-widths", "Expansions: here and as published", table_part(widths)))
     parts.append(section("fig-int8", "Quantised", _part(int8_table(record), "Nothing was quantised.")))

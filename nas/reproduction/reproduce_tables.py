@@ -30,6 +30,8 @@ def stages_table(record: ReproduceRecord) -> TextTable:
     section = record.config.search.latency
     rows = []
     for stage in record.stages:
+        if stage.name == "redesign" and not record.config.redesign.edits:
+            continue
         counts = count(lower(parse_arch(stage.arch), section.resolution, section.num_outputs))
         rows.append(
             (

@@ -102,8 +102,9 @@ class _Session:
         arch, stages = seed, [self._stage("seed", seed)]
         if self.run.config.order == "paper":
             arch = self._adapted_before_edits(seed, stages)
-        arch = self._redesigned(arch)
-        stages.append(self._stage("redesign", arch))
+        if self.run.config.redesign.edits:
+            arch = self._redesigned(arch)
+            stages.append(self._stage("redesign", arch))
         latency, target_ms = self._measured(arch)
         if latency.latency_ms > target_ms:
             arch = self._adapted(LANDING, arch, AIM * target_ms / latency.latency_ms)
