@@ -37,11 +37,7 @@ def replay_command(
     from nas.reproduction.reproduce_config import is_reproduction
 
     console = Console(stderr=as_json)
-    replayed, again_by = _search, "remeasured_search"
-    if is_reproduction(run):
-        replayed, again_by = _reproduction, "remeasured_reproduction"
-    elif is_adaptation(run):
-        replayed, again_by = _adaptation, "remeasured_adaptation"
+    replayed = _reproduction if is_reproduction(run) else _adaptation if is_adaptation(run) else _search
     try:
         found = replayed(run)
     except ReplayDifferenceError as error:
@@ -49,7 +45,7 @@ def replay_command(
         raise typer.Exit(EXIT_DIFFERENT) from None
     if not as_json:
         console.print(f"identical  {found['text']}\nnetwork    {found['arch']}", highlight=False, soft_wrap=True)
-    again = _remeasured(run, console, again_by) if remeasure else None
+    again = _remeasured(run, console) if remeasure else None
     if as_json:
         print_json({name: value for name, value in found.items() if name != "text"} | _as_json(again))
     elif again is not None:
@@ -101,12 +97,14 @@ def _reproduction(folder: Path) -> dict[str, Any]:
     }
 
 
-def _remeasured(run: Path, console: Console, by: str) -> Remeasured:
-    """By a function of `nas.remeasure`, which imports torch and Ray."""
-    from nas import remeasure
+def _remeasured(run: Path, console: Console) -> Remeasured:
+    from nas.netadapt.adapt_record import is_adaptation
+    from nas.remeasure import remeasured_adaptation, remeasured_reproduction, remeasured_search
+    from nas.reproduction.reproduce_config import is_reproduction
 
-    found: Remeasured = getattr(remeasure, by)(run, console)
-    return found
+    if is_reproduction(run):
+        return remeasured_reproduction(run, console)
+    return (remeasured_adaptation if is_adaptation(run) else remeasured_search)(run, console)
 
 
 def _as_json(again: Remeasured | None) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Job:
 
 
 def networks() -> dict[str, ArchSpec]:
-    """By the name of what was done to MnasNet-A1; MobileNetV3-Large is what NetAdapt makes of the last but one."""
+    """By the name of what was done to MnasNet-A1; MobileNetV3-Large is what NetAdapt made of all edits."""
     a1, large = get("mnasnet_a1"), get("mobilenet_v3_large")
     alone = {f"mnasnet_a1 + {name}": all_edits(a1, [name]) for name in EDITS}
     return {

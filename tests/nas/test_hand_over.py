@@ -93,7 +93,9 @@ def test_the_program_on_the_card_classifies_a_photo(handed):
     assert len([line for line in program.splitlines() if line and "import" not in line]) == 6
     for label, name in enumerate(CLASSES):
         image = pixels(np.random.default_rng(1), np.array([label]))[0]
-        Image.fromarray(image).save(folder / "photo.png")
+        beside = np.full((16, 40, 3), 255 * (label == 0), np.uint8)  # outside the square in the centre: misleads
+        beside[:, 12:28] = image
+        Image.fromarray(beside).save(folder / "photo.png")
         ran = subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True, text=True)
         assert ran.stdout.strip() == name
     accuracy = document["models"]["model.int8.onnx"]["test_accuracy"]

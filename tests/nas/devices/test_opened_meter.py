@@ -37,7 +37,7 @@ def test_a_board_measures(processes, board, quick):
     assert "one" in processes.devices()
 
 
-def test_this_machine_measures():
+def test_this_machine_is_what_is_named_local():
     assert read_device("local") == []
     section = LatencySection(resolution=32)
     meter = opened_meter(section)
