@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ from search_spaces.arch_string import parse_arch
 from search_spaces.edits import one_layer_blocks
 
 FORMAT = "nas-adapt"
-VERSION = 1
+VERSION = 2
 
 
 class JudgingSection(Section):
@@ -54,7 +54,7 @@ class AdaptConfig(Section):
     """One adaptation, complete."""
 
     format: Literal["nas-adapt"] = "nas-adapt"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     seed: int = Field(0, ge=0)
     network: NetworkSection
     weights: str | None = Field(None, description="file of the network's weights; None: it is trained first")
@@ -65,6 +65,7 @@ class AdaptConfig(Section):
     max_overshoot: float = Field(
         MAX_OVERSHOOT, gt=0, lt=1, description="part of the target by which the last step may end below it"
     )
+    credits_excess: bool = Field(False, description="what a step saves below the target counts for it, too")
     latency: LatencySection = Field(description="how the network is deployed, what prices it")
     judging: JudgingSection = JudgingSection()
     baselines: bool = Field(True, description="a random proposal a step, and the uniform width multiplier, beside it")
@@ -92,7 +93,13 @@ class AdaptConfig(Section):
         """How the network is adapted, from its own cost to `target`, both in the unit of the cost."""
         select, kinds = RULES[self.judging.selection].select, GROUPS[self.groups]
         return Rules(
-            self.reductions, seed_cost, target, selection=select, kinds=kinds, max_overshoot=self.max_overshoot
+            self.reductions,
+            seed_cost,
+            target,
+            selection=select,
+            kinds=kinds,
+            max_overshoot=self.max_overshoot,
+            credits_excess=self.credits_excess,
         )
 
     def goal(self, num_classes: int, price_ms: Cost | None = None, seed_latency_ms: float | None = None) -> Goal:
@@ -137,6 +144,15 @@ def read_adapt_config(folder: Path) -> AdaptConfig:
     document = read_mapping(path.read_text(), str(path))
     if document.get("format") != FORMAT:
         raise UserError(f"{folder}: a run of another command than nas adapt")
-    if document.get("version") != VERSION:
-        raise UserError(f"{path}: version {document.get('version')}; this program reads {VERSION}")
-    return validated(AdaptConfig, document, str(path))
+    return validated(AdaptConfig, _converted(document, path), str(path))
+
+
+def _converted(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A configuration of an earlier version in words of this one; version 1 credited what went below the target."""
+    match document.get("version"):
+        case 1:
+            return document | {"version": VERSION, "credits_excess": True}
+        case version if version == VERSION:
+            return document
+        case version:
+            raise UserError(f"{path}: version {version}; this program reads 1 and {VERSION}")

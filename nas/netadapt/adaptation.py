@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nas.netadapt.proposal import Cost, NarrowerWidths, Offer, Proposal, multiples_of_8, offer
 from nas.netadapt.schedule import ReductionSchedule, within
@@ -65,6 +65,7 @@ class Rules:
         widths: what they may be narrowed to.
         max_overshoot: part of the target by which the last step may end below it, where there is a choice: what is below was
             given away.
+        credits_excess: the selection credits what is saved below the target, too.
     """
 
     schedule: ReductionSchedule
@@ -74,6 +75,7 @@ class Rules:
     kinds: frozenset[Kind] = V3_KINDS
     widths: NarrowerWidths = multiples_of_8
     max_overshoot: float = MAX_OVERSHOOT
+    credits_excess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def _step(parent: Position, rules: Rules, cost: Cost, judge: Judge, settle: Sett
     proposals = offered.proposals
     if asked == lacking:
         proposals = _landing(proposals, parent.cost, rules)
+    if not rules.credits_excess:
+        proposals = tuple(replace(proposal, lacking=lacking) for proposal in proposals)
     judgement = judge(parent, proposals)
     choice = rules.selection(judgement.candidates)
     accepted = choice.candidate.proposal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class Proposal:
         arch: the whole network, a layer a block.
         cost: of `arch`.
         saving: cost of the parent less `cost`.
+        lacking: cost of the parent less the target; what is saved beyond it is of no use.
     """
 
     group: str
@@ -49,6 +51,12 @@ class Proposal:
     arch: ArchSpec
     cost: float
     saving: float
+    lacking: float = math.inf
+
+    @property
+    def useful_saving(self) -> float:
+        """What a rule may credit; positive."""
+        return min(self.saving, self.lacking)
 
 
 @dataclass(frozen=True, slots=True)

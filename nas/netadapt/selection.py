@@ -28,8 +28,8 @@ class Candidate:
 
     @property
     def slope(self) -> float:
-        """Change of accuracy for each unit of cost that is saved."""
-        return self.accuracy_change / self.proposal.saving
+        """Change of accuracy for each unit of cost that is saved and of use."""
+        return self.accuracy_change / self.proposal.useful_saving
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ def by_slope(candidates: Sequence[Candidate]) -> Choice:
     """
     free = [candidate for candidate in candidates if candidate.accuracy_change >= 0]
     if free:
-        return _first_of_best(free, lambda candidate: (candidate.proposal.saving, candidate.accuracy))
-    return _first_of_best(candidates, lambda candidate: (candidate.slope, candidate.proposal.saving))
+        return _first_of_best(free, lambda candidate: (candidate.proposal.useful_saving, candidate.accuracy))
+    return _first_of_best(candidates, lambda candidate: (candidate.slope, candidate.proposal.useful_saving))
 
 
 def by_accuracy(candidates: Sequence[Candidate]) -> Choice:
     """Highest accuracy (arXiv 1804.03230, algorithm 1), and of equal ones the largest saving."""
-    return _first_of_best(candidates, lambda candidate: (candidate.accuracy, candidate.proposal.saving))
+    return _first_of_best(candidates, lambda candidate: (candidate.accuracy, candidate.proposal.useful_saving))
 
 
 def at_random(seed: int) -> Selection:
@@ -99,7 +99,7 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    "slope": Rule(by_slope, lambda proposal: 1 / proposal.saving),
+    "slope": Rule(by_slope, lambda proposal: 1 / proposal.useful_saving),
     "accuracy": Rule(by_accuracy, lambda proposal: 1.0),  # noqa: ARG005  (accuracies are compared as they are)
 }
 """Name -> rule: MobileNetV3's and NetAdapt's."""

@@ -24,6 +24,7 @@ class CandidateRecord:
         before: channels of the parent.
         after: channels of the proposal.
         saving: in the unit of the cost.
+        useful_saving: what of it the rule credited: nothing below the target.
         accuracy: in [0, 1].
         accuracy_change: against the parent that was trained as much without being changed.
         half_width: of the 95 % interval of that change.
@@ -35,6 +36,7 @@ class CandidateRecord:
     before: int
     after: int
     saving: float
+    useful_saving: float
     accuracy: float
     accuracy_change: float
     half_width: float
@@ -42,8 +44,8 @@ class CandidateRecord:
 
     @property
     def slope(self) -> float:
-        """Change of accuracy for each unit of cost that is saved."""
-        return self.accuracy_change / self.saving
+        """Change of accuracy for each unit of cost that is saved and of use."""
+        return self.accuracy_change / self.useful_saving
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class StepRecord:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StepRecord:
-        """Inverse of `to_dict`.
+        """Inverse of `to_dict`; a candidate without `useful_saving` is of a run that credited all of `saving`.
 
         Raises:
             KeyError, TypeError, ValueError: it is no such record.
@@ -112,7 +114,9 @@ class StepRecord:
         fields = dict(document)
         for key in ("latency", "change"):
             fields[key] = None if fields[key] is None else Latency.from_dict(fields[key])
-        fields["candidates"] = tuple(CandidateRecord(**candidate) for candidate in fields["candidates"])
+        fields["candidates"] = tuple(
+            CandidateRecord(**{"useful_saving": candidate["saving"], **candidate}) for candidate in fields["candidates"]
+        )
         fields["tied"] = tuple(fields["tied"])
         return cls(**fields)
 
@@ -133,6 +137,7 @@ def _record(candidate: Candidate, *, eliminated: bool) -> CandidateRecord:
         before=proposal.before,
         after=proposal.after,
         saving=proposal.saving,
+        useful_saving=proposal.useful_saving,
         accuracy=candidate.accuracy,
         accuracy_change=candidate.accuracy_change,
         half_width=candidate.half_width,

@@ -115,12 +115,12 @@ def explanation(step: StepRecord, unit: str, rule: str = "slope", names: Mapping
 def ranked(candidates: Iterable[CandidateRecord], rule: str) -> list[CandidateRecord]:
     """Best first, by a rule of `nas.netadapt.selection`; equal ones as they come."""
     if rule == "accuracy":
-        return sorted(candidates, key=lambda one: (-one.accuracy, -one.saving))
+        return sorted(candidates, key=lambda one: (-one.accuracy, -one.useful_saving))
 
     def value(one: CandidateRecord) -> tuple[float, ...]:
         """Those that lose nothing first, by what they save."""
         gains = one.accuracy_change >= 0
-        return (0, -one.saving, -one.accuracy) if gains else (1, -one.slope, -one.saving)
+        return (0, -one.useful_saving, -one.accuracy) if gains else (1, -one.slope, -one.useful_saving)
 
     return sorted(candidates, key=value)
 

@@ -84,6 +84,7 @@ def _step(
                 before=proposal.before,
                 after=proposal.after,
                 saving=proposal.saving,
+                useful_saving=proposal.saving,
                 accuracy=0.8 - loss,
                 accuracy_change=-loss,
                 half_width=0.002,

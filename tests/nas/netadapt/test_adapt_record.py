@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nas.errors import UserError
 from nas.netadapt.adapt_record import AdaptRecord, is_adaptation
@@ -84,6 +85,10 @@ def with_value(path: Path, key: str, value: object) -> None:
     [
         (lambda run: (run / "config.yaml").unlink(), "not a run folder of nas adapt (no config.yaml)"),
         (lambda run: (run / "config.yaml").write_text("trials: 12\n"), "a run of another command than nas adapt"),
+        (
+            lambda run: (run / "config.yaml").write_text("format: nas-adapt\nversion: 9\n"),
+            "version 9; this program reads 1 and 2",
+        ),
         (lambda run: (run / "seed.json").unlink(), "stopped before its seed was measured (no seed.json)"),
         (lambda run: (run / "seed.json").write_text("{"), "seed.json: not JSON"),
         (lambda run: (run / "seed.json").write_text("[]"), "seed.json: not a nas-adapt-seed file"),
@@ -129,3 +134,25 @@ def test_the_records_of_the_published_run_are_read():
     adapted, random = record.final("adapted"), record.final("random")
     assert 0.97 * record.seed.target < adapted.latency.latency_ms <= record.seed.target
     assert adapted.mean_correct > random.mean_correct
+
+
+def test_runs_of_version_1_credited_what_went_below_the_target(run):
+    path = run / "config.yaml"
+    document = yaml.safe_load(path.read_text())
+    assert not AdaptRecord.read(run).config.credits_excess
+    del document["credits_excess"]
+    path.write_text(yaml.safe_dump(document | {"version": 1}))
+    assert AdaptRecord.read(run).config.credits_excess
+    assert AdaptRecord.read(run).config.rules(1.0, 0.5).credits_excess
+
+
+def test_candidates_without_a_useful_saving_were_credited_with_all_of_it(run):
+    path = run / "steps.jsonl"
+    header, *lines = path.read_text().splitlines()
+    before = AdaptRecord.read(run).steps
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        for candidate in record["candidates"]:
+            del candidate["useful_saving"]
+    path.write_text("\n".join([header, *map(json.dumps, records)]) + "\n")
+    assert AdaptRecord.read(run).steps == before

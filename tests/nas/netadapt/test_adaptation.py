@@ -98,6 +98,27 @@ def test_how_near_the_last_step_must_land_is_a_rule(max_overshoot):
     assert accepted([step]) == ["b2.l1.expand"]
 
 
+@pytest.mark.parametrize(("credits_excess", "taken"), [(False, "b1.l1.project"), (True, "b2.l1.expand")])
+def test_savings_below_the_target_are_not_credited(credits_excess, taken):
+    """Eight is lacking. Per unit of the whole saving 16 of b2.l1.expand lose least; of what is of use, all save 8."""
+    losses = {"b1.l1.expand": 0.03, "b1.l1.project": 0.008, "b2.l1.expand": 0.009, "b2.l1.project": 0.02}
+    saves = {"b1.l1.expand": 8, "b1.l1.project": 12, "b2.l1.expand": 16, "b2.l1.project": 8}
+    start = Position(SEED, cost(SEED))
+
+    def price(arch):
+        [changed] = [name for name, width in widths(arch).items() if width < FULL[name]] or [None]
+        return start.cost - saves.get(changed, 0)
+
+    def judged(parent, proposals):
+        return Judgement.of(0.9, proposals, [0.9 - losses[proposal.group] for proposal in proposals])
+
+    wanted = replace(rules(start.cost - 8), max_overshoot=0.5, credits_excess=credits_excess)
+    [step] = adapt(start, wanted, price, judged)
+    assert accepted([step]) == [taken]
+    useful = {c.proposal.group: c.proposal.useful_saving for c in step.judgement.candidates}
+    assert useful == (saves if credits_excess else dict.fromkeys(saves, 8))
+
+
 def test_where_nothing_saves_enough_less_is_asked_for():
     steps = run(100, "200ms")
     assert steps[0].asked == 200

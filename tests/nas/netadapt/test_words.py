@@ -15,7 +15,7 @@ A1 = one_layer_blocks(get("mnasnet_a1"))
 
 def candidate(group, kind, widths, change, saving, **changes):
     before, after = widths
-    fields = {"accuracy": 0.78 + change, "half_width": 0.001, "eliminated": False, **changes}
+    fields = {"accuracy": 0.78 + change, "useful_saving": saving, "half_width": 0.001, "eliminated": False, **changes}
     return CandidateRecord(group, kind, before, after, saving, accuracy_change=change, **fields)
 
 
