@@ -15,6 +15,7 @@ from rich.table import Table
 import nas
 from nas.adapt_cli import adapt_app
 from nas.claims.cli import claims_command
+from nas.compare_cli import compare_command
 from nas.controller_bench.cli import bench_app
 from nas.devices.cli import device_app
 from nas.errors import UserError
@@ -182,6 +183,7 @@ app.add_typer(latency_app, name="latency", rich_help_panel=LATENCY)
 app.add_typer(device_app, name="device", rich_help_panel=LATENCY)
 app.command("watch", rich_help_panel=RUNS)(watch_command)
 app.command("replay", rich_help_panel=RUNS)(replay_command)
+app.command("compare", rich_help_panel=RUNS)(compare_command)
 app.command("proxy-check", rich_help_panel=TRUST)(proxy_check_command)
 app.add_typer(bench_app, name="bench", rich_help_panel=TRUST)
 app.command("claims", rich_help_panel=TRUST)(claims_command)

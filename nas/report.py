@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Console
@@ -100,12 +101,13 @@ def _print_fronts(record: RunRecord, console: Console) -> None:
             console.print(rich_table(front_table(seen), f"Pareto front on {name} (with 95 % intervals)"))
 
 
-def rich_table(table: TextTable, title: str) -> Table:
-    """`table` for a terminal."""
+def rich_table(table: TextTable, title: str, justify: Literal["left", "right"] = "right") -> Table:
+    """`table` for a terminal; `justify` is of all columns but the first."""
     first, *others = table.headings
-    rich = Table(first, title=title, title_justify="left")
+    rich = Table(title=title, title_justify="left")
+    rich.add_column(first, overflow="fold")
     for heading in others:
-        rich.add_column(heading, justify="right")
+        rich.add_column(heading, justify=justify, overflow="fold")
     for row in table.rows:
         rich.add_row(*map(Text, row))
     return rich

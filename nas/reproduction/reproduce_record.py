@@ -45,6 +45,7 @@ class ReproduceRecord:
     Attributes:
         folder: where it lies.
         config: what was asked for.
+        data_fingerprint: of the data set; None where the run does not say.
         trials: of the search; empty where there was none.
         random_trials: of the random search; likewise.
         seed_trial: number of the trial that the stages after the search began with; None where there was none.
@@ -59,6 +60,7 @@ class ReproduceRecord:
 
     folder: Path
     config: ReproduceConfig
+    data_fingerprint: str | None
     trials: tuple[Trial, ...]
     random_trials: tuple[Trial, ...]
     seed_trial: int | None
@@ -84,6 +86,7 @@ class ReproduceRecord:
             return cls(
                 folder=folder,
                 config=config,
+                data_fingerprint=_read(folder, "environment").get("data_fingerprint"),
                 trials=_trials(folder / SEARCH),
                 random_trials=_trials(folder / RANDOM),
                 seed_trial=seed.get("trial"),
