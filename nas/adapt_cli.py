@@ -114,6 +114,14 @@ def adapt_command(
     batch_size: Annotated[int | None, typer.Option(help="Images a step; default 64.")] = None,
     flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random; not digits.")] = None,
     max_shift: Annotated[int | None, typer.Option(help="Move images at random, so many pixels.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A key of the trainings from scratch, as recipes have it, e.g. ema_decay=0.99. Repeatable.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=8, help="Side of the training images; default: the run's, or the data's.")
     ] = None,
@@ -160,8 +168,10 @@ def adapt_command(
         dataset = opened(read_adapt_config(resume).training.data, console)
         _carry_on(resume, dataset, console, as_json, workers, ray_address)
         return
+    from nas.config import TrainingSection, assign
     from nas.netadapt.adapt_request import DEFAULT_TARGET, AdaptRequest, asked_budgets, begin
     from nas.netadapt.origin import origin
+    from nas.strict_yaml import validated
 
     judging = {
         "exact": exact or None,
@@ -169,7 +179,11 @@ def adapt_command(
         "num_steps": steps,
         "learning_rate": learning_rate,
     }
-    training = {"batch_size": batch_size, "flip": flip, "max_shift": max_shift}
+    options = {"batch_size": batch_size, "flip": flip, "max_shift": max_shift}
+    training = {key: value for key, value in options.items() if value is not None}
+    for assignment in assignments or []:
+        assign(training, assignment)
+    validated(TrainingSection, training, "options of training")
     request = AdaptRequest(
         origin=origin(arch, run, weights),
         data=data,
@@ -181,7 +195,7 @@ def adapt_command(
         resolution=resolution,
         image_size=image_size,
         epochs=epochs,
-        training={key: value for key, value in training.items() if value is not None},
+        training=training,
         holdout=holdout,
         judging={key: value for key, value in judging.items() if value is not None},
         baselines=baselines,

@@ -226,7 +226,12 @@ def find_recipe(name: str) -> Path:
     raise RecipeNotFoundError(f"recipe {name!r}: no such file, and none of the shipped ones: {', '.join(recipes)}")
 
 
-def _set(document: dict[str, Any], assignment: str) -> None:
+def assign(document: dict[str, Any], assignment: str) -> None:
+    """Set a key of `document`: ``section.key=VALUE``, the value as YAML has it.
+
+    Raises:
+        UserError: it is not of this form.
+    """
     key, separator, text = assignment.partition("=")
     if not separator or not key:
         raise UserError(f"--set {assignment}: write key=value, for example --set objective.alpha=-0.15")
@@ -265,7 +270,7 @@ def parse_recipe(kind: type[S], text: str, source: str, assignments: list[str]) 
     if found != wanted and (found in RECIPE_FORMATS or wanted):
         raise UserError(f"{source}: a recipe of {RECIPE_FORMATS.get(found, 'nas search')}")
     for assignment in assignments:
-        _set(document, assignment)
+        assign(document, assignment)
     return validated(kind, document, source)
 
 

@@ -127,7 +127,7 @@ def each(home, commands):
 def others(whole, cluster):
     """Runs that begin with its network and come to an end."""
     home, table = whole.home, whole.home / "table.json"
-    published = ("--exact", "--steps", 2, "--cost", "macs", "--target", "0.9L")
+    published = ("--exact", "--steps", 2, "--cost", "macs", "--target", "0.9L", "--set", "ema_decay=0.5")
     budgets = ("--budget", "macs=0.85L", "--budget", "params=0.7L")
     measured = ("--table", table, "--trainings", 0)
     commands = {
@@ -428,6 +428,7 @@ def test_the_published_loop_has_one_round(whole, others):
     code, output = others.printed["exact"]
     assert code == 0, output
     folder = others.folder("exact")
+    assert read_adapt_config(folder).training.training.ema_decay == 0.5
     config, dataset = read_adapt_config(folder), load_dataset(str(others.home / "tiny.npz"))
     assert [round_.num_steps for round_ in config.judging.rounds] == [2]
     split = others.read("exact", "split")
