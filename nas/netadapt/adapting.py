@@ -30,14 +30,11 @@ from nas.netadapt.pricing import AsMeasured, AsPriced, Pricing
 from nas.netadapt.seed_network import check_skill, seed_network
 from nas.netadapt.selection import RULES
 from nas.netadapt.step_record import StepRecord
-from nas.netadapt.uniform import NoMultiplierError, uniform
+from nas.netadapt.uniform import NoMultiplierError, Uniform, bisected, uniform
 from nas.netadapt.weighted_network import WeightedNetwork
 from nas.ray_cluster import ray_cluster
 from nas.train_data import TrainingData
 from search_spaces.arch import ArchSpec
-
-MAX_LANDINGS = 4
-"""Attempts at a multiplier whose network meets the target by measurement as well."""
 
 
 def carry_on(
@@ -243,17 +240,17 @@ class _Session:
         """The uniform width multiplier of the same cost, trained as much as the adapted network was."""
         folder, found = self.run.folder / UNIFORM, self.run.read(UNIFORM)
         if found is None:
-            multiplier, arch, cost, latency = self._landed(seed, target)
+            landed, latency = self._landed(seed, target)
             arms = self._arms(self.run.steps)
             num_steps = self.config.judging.num_steps * num_accepted
-            network, right = arms.finish(seed.network, Position(seed.network.arch, seed.cost), arch, num_steps)
+            network, right = arms.finish(seed.network, Position(seed.network.arch, seed.cost), landed.arch, num_steps)
             keep_network(folder, network, self.data.sample, self.data.metadata)
             found = {
                 "format": UNIFORM_FORMAT,
                 "version": VERSION,
-                "multiplier": multiplier,
-                "arch": str(arch),
-                "cost": cost,
+                "multiplier": landed.multiplier,
+                "arch": str(landed.arch),
+                "cost": landed.cost,
                 "latency": latency and latency.to_dict(),
                 "accuracy": float(right.mean()),
                 "num_images": len(right),
@@ -263,20 +260,20 @@ class _Session:
         latency = found["latency"] and Latency.from_dict(found["latency"])
         return Compared("uniform", network, found["cost"], latency)
 
-    def _landed(self, seed: Seed, target: float) -> tuple[float, ArchSpec, float, Latency | None]:
-        """Multiplier, network, cost, latency of the widest uniform network within the target, also as it is measured.
-
-        After `MAX_LANDINGS` it is the last one, at whatever it costs.
+    def _landed(self, seed: Seed, target: float) -> tuple[Uniform, Latency | None]:
+        """The widest uniform network within the target, and its latency: where there is a device, as it is measured.
 
         Raises:
-            NoMultiplierError: none is priced within the target.
+            NoMultiplierError: none is within the target.
         """
-        model, limit = self.goal.model, target
-        for _ in range(MAX_LANDINGS):
-            found = uniform(seed.network.arch, model.cost, limit)
-            latency = self.device.latencies().measured(found.arch) if self.device else None
-            cost = model.settled(found.arch, latency.latency_ms if latency else None)
-            if cost <= target:
-                break
-            limit = min(model.cost(found.arch), limit) * min(target / cost, 0.995)
-        return found.multiplier, found.arch, cost, latency
+        model, device = self.goal.model, self.device
+        if device is None:
+            return uniform(seed.network.arch, model.cost, target), None
+        latencies: dict[ArchSpec, Latency] = {}
+
+        def settled(arch: ArchSpec) -> float:
+            latencies[arch] = device.latencies().measured(arch)
+            return model.settled(arch, latencies[arch].latency_ms)
+
+        found = bisected(seed.network.arch, settled, target)
+        return found, latencies[found.arch]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nas.netadapt.proposal import DIVISOR, Cost
@@ -42,9 +44,8 @@ class Uniform:
 def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
     """The network of the largest multiplier of the grid whose cost is within `target`.
 
-    Costs are staircases and not even monotone, so the grid is scanned from the widest down. Multipliers at which the network
-    would have other operations are left out. The network can be cut from the seed's weights
-    (`search_spaces.slicing.check_narrower`).
+    Costs are staircases and not even monotone, so the grid is scanned from the widest down. The network can be cut from the
+    seed's weights (`search_spaces.slicing.check_narrower`).
 
     Args:
         seed: the network of multiplier 1.
@@ -54,13 +55,8 @@ def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
     Raises:
         NoMultiplierError: none comes down to `target`.
     """
-    lowest, widths = None, _Widths.of(one_layer_blocks(seed))
-    for hundredths in range(GRID, 0, -1):
-        multiplier = hundredths / GRID
-        try:
-            arch = widths.times(multiplier)
-        except StructureError:
-            continue
+    lowest = None
+    for multiplier, arch in _grid(seed):
         found = Uniform(multiplier, arch, cost(arch))
         if within(found.cost, target):
             return found
@@ -68,6 +64,46 @@ def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
             lowest = found
     least = f": the lowest cost is {lowest.cost:g}, at {lowest.multiplier:g}" if lowest else ""
     raise NoMultiplierError(f"no uniform width multiplier comes down to {target:g}{least}")
+
+
+def bisected(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
+    """As `uniform`, of a cost that is dear to know, a measured one: a few networks are asked for.
+
+    Its network is within the target, that of the next larger multiplier is not. Latency is no monotone function of the
+    multiplier, but nearly; there may be another such network.
+
+    Args:
+        seed: the network of multiplier 1.
+        cost: of a network.
+        target: the most that it may cost.
+
+    Raises:
+        NoMultiplierError: even the smallest one costs more.
+    """
+    largest: dict[str, tuple[float, ArchSpec]] = {}  # network -> of the multipliers that make it the largest
+    for multiplier, arch in _grid(seed):
+        largest.setdefault(arch.key, (multiplier, arch))
+    networks = list(largest.values())
+    found, low, high = None, -1, len(networks)  # widest first: networks[low] is above the target, networks[high] is not
+    while high - low > 1:
+        middle = (low + high) // 2
+        multiplier, arch = networks[middle]
+        asked = Uniform(multiplier, arch, cost(arch))
+        if within(asked.cost, target):
+            found, high = asked, middle
+        else:
+            low = middle
+    if found is None:
+        raise NoMultiplierError(f"no uniform width multiplier comes down to {target:g}")
+    return found
+
+
+def _grid(seed: ArchSpec) -> Iterator[tuple[float, ArchSpec]]:
+    """Multipliers and networks, widest first; those at which the network would have other operations are left out."""
+    widths = _Widths.of(one_layer_blocks(seed))
+    for hundredths in range(GRID, 0, -1):
+        with contextlib.suppress(StructureError):
+            yield hundredths / GRID, widths.times(hundredths / GRID)
 
 
 def multiplied(seed: ArchSpec, multiplier: float) -> ArchSpec:

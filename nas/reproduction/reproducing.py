@@ -13,7 +13,7 @@ from latency.latency import Latency
 from nas.errors import UserError
 from nas.images import Images
 from nas.netadapt.adaptation import UnreachableError
-from nas.netadapt.uniform import NoMultiplierError
+from nas.netadapt.uniform import NoMultiplierError, bisected
 from nas.network import resolve_network
 from nas.ray_cluster import Cluster, ray_cluster
 from nas.reproduction.adapt_stage import adapted
@@ -24,7 +24,6 @@ from nas.reproduction.redesigning import Trainings, redesigned
 from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, ReproduceRun
 from nas.reproduction.search_stage import Seed, searched, seed_of
-from nas.reproduction.uniform_landing import landed
 from nas.reproduction.yardstick import Yardstick, opened_yardstick
 from nas.training_recipe import TrainingRecipe
 from nas.trial import Trial
@@ -211,9 +210,9 @@ class _Session:
         """`arch` brought to the target by the uniform multiplier; nothing, and that is said, where none does."""
         with opened_yardstick(self.run) as yardstick:
             try:
-                multiplier, narrow = landed(arch, yardstick.latency, yardstick.target_ms())
+                found = bisected(arch, lambda wide: yardstick.latency(wide).latency_ms, yardstick.target_ms())
             except NoMultiplierError as error:
                 self.say(name, f"left out of the comparison: {error}")
                 return {}
-        self.say(name, f"uniform multiplier {multiplier:g}")
-        return {name: narrow}
+        self.say(name, f"uniform multiplier {found.multiplier:g}")
+        return {name: found.arch}

@@ -13,7 +13,7 @@ from nas.errors import UserError
 from nas.images import Images
 from nas.report import write_report
 from nas.reproduction.reproduce_run import RANDOM, ReproduceRun
-from nas.reproduction.uniform_landing import widened
+from nas.reproduction.widening import widened
 from nas.run import Run
 from nas.search import search
 from nas.trial import Trial

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.netadapt.cost import mac_cost
-from nas.netadapt.uniform import multiplied, uniform
+from nas.netadapt.uniform import NoMultiplierError, bisected, multiplied, uniform
 from search_spaces.arch_string import parse_arch
 from search_spaces.edits import one_layer_blocks
 from search_spaces.lower import lower
@@ -21,6 +21,15 @@ from tests.strategies import PROPERTY, archs
 
 SMALL = parse_arch("stem_k3_s22_o32 r1_k3_s11_e1_i32_o16 r2_k3_s22_e6_i16_o24 r1_k3_s22_x64_i24_o40_se0.25 head_o64")
 MACS = mac_cost(32, 10).cost
+
+
+BUMPY = [number + 9 * (number % 3) for number in range(1, 101)]
+"""Costs of the multipliers 0.01, 0.02, ... 1, up and down."""
+
+
+@cache
+def of_the_grid(hundredths):
+    return multiplied(SMALL, hundredths / 100)
 
 
 def widths(arch):
@@ -63,6 +72,37 @@ def test_it_is_the_largest_of_the_grid_within_the_target(share):
     hundredths = round(found.multiplier * 100)
     assert found.multiplier == hundredths / 100
     assert all(cost > target for cost in costs_of_the_grid()[hundredths:])
+
+
+@settings(PROPERTY, max_examples=15)
+@given(st.floats(0.3, 1.0))
+def test_by_bisection_the_next_larger_one_is_above_the_target(share):
+    asked, target = [], share * MACS(SMALL)
+
+    def cost(arch):
+        asked.append(arch)
+        return MACS(arch)
+
+    found = bisected(SMALL, cost, target)
+    assert found == uniform(SMALL, MACS, target)  # multiply-adds grow with the multiplier
+    assert len(asked) <= 7  # of a hundred
+
+
+def test_by_bisection_of_a_cost_that_is_not_monotone():
+    costs = dict(zip(map(of_the_grid, range(1, 101)), BUMPY, strict=True))
+    target = 60.0
+    found = bisected(SMALL, costs.__getitem__, target)
+    assert found.cost == costs[found.arch] <= target
+    wider = next(
+        arch for place in range(round(100 * found.multiplier), 101) if (arch := of_the_grid(place)) != found.arch
+    )
+    assert costs[wider] > target
+
+
+@pytest.mark.parametrize("way", [uniform, bisected])
+def test_a_target_out_of_reach_has_no_multiplier(way):
+    with pytest.raises(NoMultiplierError, match="no uniform width multiplier comes down to 1"):
+        way(SMALL, MACS, 1.0)
 
 
 @settings(PROPERTY, max_examples=60)

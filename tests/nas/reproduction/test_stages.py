@@ -8,14 +8,14 @@ import pytest
 
 from latency.latency import Latency
 from nas.errors import UserError
-from nas.netadapt.uniform import NoMultiplierError, multiplied
+from nas.netadapt.uniform import multiplied
 from nas.objective import Objective
 from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import EDITS, edited
 from nas.reproduction.redesigning import redesigned
 from nas.reproduction.reproduce_config import EditSection, RedesignSection
 from nas.reproduction.search_stage import seed_of
-from nas.reproduction.uniform_landing import landed, widened
+from nas.reproduction.widening import widened
 from nas.trial import Trial
 from search_spaces.count import count
 from search_spaces.edits import scaled
@@ -120,24 +120,6 @@ def test_widening_measures_few_networks_and_stops_at_the_first_that_is_slow_enou
     assert len(asked) <= 12
     assert widened(SEED, latency_ms, own, 100 * own, 2.0) is None
     assert widened(SEED, latency_ms, own, 1.01 * own, 1.04) is None
-
-
-@pytest.mark.parametrize("share", [0.95, 0.7, 0.33])
-def test_the_uniform_multiplier_lands_right_below_the_target(share):
-    target = share * ms(SEED)
-    multiplier, narrow = landed(SEED, latency, target)
-    assert narrow.key == multiplied(SEED, multiplier).key
-    wider = next(
-        w
-        for hundredths in range(round(100 * multiplier) + 1, 101)
-        if (w := multiplied(SEED, hundredths / 100)) != narrow
-    )
-    assert ms(narrow) <= target < ms(wider)
-
-
-def test_a_target_out_of_reach_has_no_multiplier():
-    with pytest.raises(NoMultiplierError):
-        landed(SEED, latency, 1e-3)
 
 
 def outcomes(accuracy):
