@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 from scipy.stats import t as student
+from scipy.stats import ttest_ind
 
 from nas.accuracy import wilson_interval
 from nas.netadapt.final_network import FinalNetwork
 
-Over = Literal["seeds", "images"]
+Over = Literal["seeds", "trainings", "images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,9 @@ class Difference:
     Attributes:
         mean: in [-1, 1].
         interval: 95 %, low to high.
-        over: what the interval is over: seeds of the training, each a pair; or images alone, of one training each.
-        number: of seeds, or of images.
+        over: what the interval is over: seeds of the training, each a pair; trainings of either; or images alone, of one
+            training each.
+        number: of seeds, of trainings of both, or of images.
     """
 
     mean: float
@@ -54,6 +56,21 @@ def trained_difference(one: FinalNetwork, other: FinalNetwork) -> Difference | N
     spread = float(differences.std(ddof=1)) / math.sqrt(len(seeds))
     half_width = float(student.ppf(0.975, len(seeds) - 1)) * spread
     return Difference(mean, (mean - half_width, mean + half_width), "seeds", len(seeds))
+
+
+def unpaired_difference(one: FinalNetwork, other: FinalNetwork) -> Difference | None:
+    """Of test accuracies trained from scratch by other seeds, or of networks that seeds do not pair: Welch's t over trainings.
+
+    With one training of either `images_difference` of their first ones; None without any.
+    """
+    ours, theirs = list(one.accuracies.values()), list(other.accuracies.values())
+    if len(ours) < 2 or len(theirs) < 2:
+        return images_difference(ours[0], one.num_test, theirs[0], other.num_test) if ours and theirs else None
+    mean, number = float(np.mean(ours) - np.mean(theirs)), len(ours) + len(theirs)
+    if np.ptp(ours) == np.ptp(theirs) == 0:
+        return Difference(mean, (mean, mean), "trainings", number)
+    low, high = ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    return Difference(mean, (float(low), float(high)), "trainings", number)
 
 
 def images_difference(one: float, num_one: int, other: float, num_other: int) -> Difference:

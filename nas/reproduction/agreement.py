@@ -10,7 +10,7 @@ from scipy.stats import poisson_binom
 
 from nas.errors import UserError
 from nas.netadapt.final_network import FinalNetwork
-from nas.netadapt.network_difference import Difference, trained_difference
+from nas.netadapt.network_difference import Difference, unpaired_difference
 from nas.report_layers import LayerCost, layer_costs
 from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_record import FOUND, ReproduceRecord
@@ -64,8 +64,7 @@ class Agreement:
         one: the first.
         other: the second.
         settings: key of the recipe -> its value in either, where they differ.
-        difference: test accuracy of what `one` found less that of what `other` found; None where no seed of a training is
-            in both.
+        difference: test accuracy of what `one` found less that of what `other` found; None where one was not trained.
         decisions: of the trials that the later stages began with, kind by kind; empty where one of them did not search, or
             they searched in different spaces.
         overall: of all decisions; None likewise.
@@ -104,7 +103,7 @@ class Agreement:
             one,
             other,
             settings,
-            trained_difference(found(one), found(other)),
+            unpaired_difference(found(one), found(other)),
             tuple(_shared(kind, members) for kind, members in kinds.items()),
             _shared("all", decisions) if decisions else None,
         )

@@ -21,7 +21,7 @@ def verdict(agreement: Agreement) -> str:
     lines = [f"{name}  {record.name}: {_landing(record)}" for name, record in records]
     difference = agreement.difference
     if difference is None:
-        lines.append("Test accuracies: no seed of a training is in both runs, so that nothing can be said.")
+        lines.append("Test accuracies: one of them was not trained from scratch, so that nothing can be said.")
     else:
         lines.append(
             f"Test accuracy, A less B: {points_text(difference.mean, difference.interval)}, over "

@@ -1,9 +1,10 @@
 import math
 
 import pytest
+from scipy.stats import t as student
 
 from nas.netadapt.final_network import FinalNetwork, Training
-from nas.netadapt.network_difference import images_difference, trained_difference
+from nas.netadapt.network_difference import images_difference, trained_difference, unpaired_difference
 
 
 def network(*correct, first_seed=0):
@@ -33,6 +34,23 @@ def test_only_common_seeds_are_pairs():
     assert (found.over, found.mean) == ("images", pytest.approx(0.010))
     assert trained_difference(network(700), network(790, first_seed=1)) is None
     assert trained_difference(network(), network(790)) is None
+
+
+def test_trainings_that_no_seed_pairs_by_hand():
+    """Means 820 and 810 of 1000, deviations 10 and 20, three each: Welch's error is sqrt(500 / 3), its degrees 2.941176."""
+    found = unpaired_difference(network(810, 820, 830), network(790, 810, 830, first_seed=7))
+    half_width = student.ppf(0.975, 2.9411764705882355) * math.sqrt(500 / 3) / 1000
+    assert found.mean == pytest.approx(0.010)
+    assert found.interval == pytest.approx((0.010 - half_width, 0.010 + half_width))
+    assert (found.over, found.number, found.verdict) == ("trainings", 6, "not told apart")
+
+
+def test_unpaired_with_little_to_go_by():
+    assert unpaired_difference(network(700), network(790, 760, first_seed=1)).over == "images"
+    assert unpaired_difference(network(), network(790)) is None
+    exact = unpaired_difference(network(800, 800), network(700, 700))
+    assert exact.interval == pytest.approx((0.1, 0.1))
+    assert exact.verdict == "better"
 
 
 def test_newcombe():

@@ -69,7 +69,7 @@ def test_another_accuracy_is_told(copy):
     assert agreement.difference.mean == pytest.approx(0.2)
     assert agreement.agrees is False
     assert "Test accuracy, A less B: +20.00 points" in verdict(agreement)
-    assert verdict(agreement).splitlines()[2].endswith("over 3 seeds: better.")
+    assert verdict(agreement).splitlines()[2].endswith("over 6 trainings: better.")
 
 
 def test_runs_that_searched_otherwise_share_no_decisions():
