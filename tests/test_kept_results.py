@@ -8,14 +8,10 @@ from nas.netadapt.adapt_record import is_adaptation
 from nas.netadapt.adapt_replay import replay_adaptation
 from nas.reproduction.reproduce_config import is_reproduction
 from nas.reproduction.reproduce_replay import replay_reproduction
-from nas.run import TABLE
 from nas.search_replay import replay_search
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 RUNS = [path.parent for path in sorted(RESULTS.glob("*/config.yaml"))]
-WITHOUT_TABLE = {
-    "adapt_mobilenet_v2_imagenette64_2026-11-26"
-}  # of a version that did not keep it: cannot be priced again
 
 
 def test_there_are_some():
@@ -30,7 +26,5 @@ def test_it_comes_out_the_same(run):
         replay = replay_search(run)
         assert replay.complete
         assert replay.best is not None
-    elif run.name in WITHOUT_TABLE:
-        assert not (run / TABLE).exists()
     else:
         assert replay_adaptation(run).num_steps > 0
