@@ -182,7 +182,7 @@ def adapt_command(
     options = {"batch_size": batch_size, "flip": flip, "max_shift": max_shift}
     training = {key: value for key, value in options.items() if value is not None}
     for assignment in assignments or []:
-        assign(training, assignment)
+        assign(training, assignment, "ema_decay=0.99")
     validated(TrainingSection, training, "options of training")
     request = AdaptRequest(
         origin=origin(arch, run, weights),

@@ -226,15 +226,15 @@ def find_recipe(name: str) -> Path:
     raise RecipeNotFoundError(f"recipe {name!r}: no such file, and none of the shipped ones: {', '.join(recipes)}")
 
 
-def assign(document: dict[str, Any], assignment: str) -> None:
-    """Set a key of `document`: ``section.key=VALUE``, the value as YAML has it.
+def assign(document: dict[str, Any], assignment: str, example: str = "objective.alpha=-0.15") -> None:
+    """Set a key of `document`: ``section.key=VALUE``, the value as YAML has it; `example` is for who writes another thing.
 
     Raises:
         UserError: it is not of this form.
     """
     key, separator, text = assignment.partition("=")
     if not separator or not key:
-        raise UserError(f"--set {assignment}: write key=value, for example --set objective.alpha=-0.15")
+        raise UserError(f"--set {assignment}: write key=value, for example --set {example}")
     *path, last = key.split(".")
     try:
         value = read_yaml(text)

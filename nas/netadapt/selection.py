@@ -53,7 +53,8 @@ def by_slope(candidates: Sequence[Candidate]) -> Choice:
     """Largest change of accuracy for each unit of cost (arXiv 1905.02244, section 4.2: dAcc / |dLatency|).
 
     That ratio means something only where accuracy falls: among gains it would prefer the smallest saving. So where some
-    candidates lose nothing, the one of these that saves most is taken, and of equal savings the most accurate.
+    candidates lose nothing, the one of these that saves most is taken, and of equal savings the most accurate. Savings count
+    as far as they are of use (`Proposal.useful_saving`).
     """
     free = [candidate for candidate in candidates if candidate.accuracy_change >= 0]
     if free:

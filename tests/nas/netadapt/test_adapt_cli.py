@@ -136,6 +136,7 @@ def test_an_operation_without_a_price_is_named(run, table):
         ),
         (["--plan", "--arch", "nonet"], "nas: 'nonet': not NAME"),
         (["--plan", "--set", "ema_decai=0.99"], "unknown key 'ema_decai'; did you mean 'ema_decay'?"),
+        (["--plan", "--set", "ema_decay"], "nas: --set ema_decay: write key=value, for example --set ema_decay=0.99"),
         (["--plan", "--set", "ema_decay=3"], "ema_decay = 3: input should be less than 1"),
         (["--plan", "--cost", "table"], "nas: --cost table: which? give --table FILE"),
         (["--plan", "--cost", "macs", "--table", "x.json"], "nas: --cost macs needs no --table"),
