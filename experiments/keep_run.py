@@ -23,6 +23,8 @@ KEPT = (
     "steps.jsonl",
     "uniform.json",
     "latencies.json",
+    "shortlist.json",
+    "random_shortlist.json",
     "redesign.json",
     "found.json",
     "final.json",

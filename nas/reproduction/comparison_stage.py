@@ -10,14 +10,14 @@ from rich.console import Console
 
 from latency.latency import Latency
 from latency.meter import GRADES
-from nas.config import Config, FinalSection
-from nas.finale import train_finalists
+from nas.config import Config
 from nas.images import Images
 from nas.netadapt.measured_cost import trusted_latency
 from nas.reproduction.int8_figures import Int8Figures
 from nas.reproduction.quantised import int8_figures
 from nas.reproduction.reproduce_record import FOUND
 from nas.reproduction.reproduce_run import FINAL, REMEASURED, ReproduceRun
+from nas.reproduction.trained_alike import trained_alike
 from nas.reproduction.yardstick import opened_yardstick
 from search_spaces.arch import ArchSpec
 from search_spaces.count import count
@@ -86,21 +86,8 @@ def _trained(
     run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images, seed: int, place: Path, console: Console
 ) -> dict[str, int]:
     """Test images right after a training with `seed`, of each network; kept in a folder of `place`."""
-    folder = place / f"seed-{seed}"
     place.mkdir(exist_ok=True)
-    final = FinalSection(baselines=[], training=run.config.comparison.training)
-    finalists = train_finalists(
-        networks,
-        {},
-        lambda _: None,
-        images.training,
-        images.test,
-        images.dataset.num_classes,
-        run.config.search.model_copy(update={"seed": seed, "final": final}),
-        folder,
-        lambda name: console.print(f"trained   {name}, seed {seed}", highlight=False),
-    )
-    return {finalist.name: finalist.num_correct for finalist in finalists}
+    return trained_alike(run, networks, images.training, images.test, images, seed, place / f"seed-{seed}", console)
 
 
 def _counts(config: Config, arch: ArchSpec) -> dict[str, int]:

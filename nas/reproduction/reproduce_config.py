@@ -115,6 +115,11 @@ class ReproduceConfig(Section):
         le=4,
         description="width multiplier at most, of a trial that is faster than the target; 1 passes it over",
     )
+    shortlist: Positive = Field(
+        1,
+        description="trials of highest reward that are trained again, by the comparison's recipe without the held-out "
+        "images, which judge them; the best one is the seed; 1: none is",
+    )
     redesign: RedesignSection = RedesignSection()
     adapt: AdaptSection = AdaptSection()
     comparison: ComparisonSection

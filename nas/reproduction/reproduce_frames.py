@@ -17,6 +17,15 @@ from nas.typed_frame import LATENCY, accuracy_cells, latency_cells, typed_frame
 
 _ACCURACY = {"accuracy": "float64", "accuracy_low": "float64", "accuracy_high": "float64"}
 _STAGES = {"stage": "string", "arch": "string", **LATENCY}
+_SHORTLIST = {
+    "trial": "int64",
+    "arch": "string",
+    "multiplier": "float64",
+    "latency_ms": "float64",
+    "searched_accuracy": "float64",
+    "accuracy": "float64",
+    "reward": "float64",
+}
 _EDITS = {
     "edit": "string",
     "kept": "bool",
@@ -113,6 +122,16 @@ class ReproduceFrames:
         """What each stage has left: ``stage``, of ``seed``, ``adapt``, ``redesign``, ``landing``; ``arch``; its latency."""
         rows = ({"stage": s.name, "arch": s.arch, **latency_cells(s.latency)} for s in self.record.stages)
         return typed_frame(rows, _STAGES)
+
+    @property
+    def shortlist(self) -> pd.DataFrame:
+        """The best trials of the search, best first, trained again to tell which one is the seed; no rows where none was.
+
+        Columns: ``trial``; ``arch``, its widths times ``multiplier``; ``latency_ms``; ``searched_accuracy``, what the search
+        saw; held-out ``accuracy`` after the longer training and the ``reward`` of that.
+        """
+        rows = ({name: getattr(entry, name) for name in _SHORTLIST} for entry in self.record.shortlist)
+        return typed_frame(rows, _SHORTLIST)
 
     @property
     def edits(self) -> pd.DataFrame:

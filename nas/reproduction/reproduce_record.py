@@ -16,7 +16,8 @@ from nas.netadapt.network_difference import Difference, trained_difference
 from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.int8_figures import Int8Figures
 from nas.reproduction.reproduce_config import ReproduceConfig, read_reproduce_config
-from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, VERSION
+from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, SHORTLISTS, VERSION
+from nas.reproduction.shortlisted import Shortlisted
 from nas.run_folder import read_json
 from nas.trial import Trial, read_trials
 
@@ -48,6 +49,8 @@ class ReproduceRecord:
         data_fingerprint: of the data set; None where the run does not say.
         trials: of the search; empty where there was none.
         random_trials: of the random search; likewise.
+        shortlist: the best of the trials, trained again; empty where the best one was taken as it was.
+        random_shortlist: likewise, of the random search.
         seed_trial: number of the trial that the stages after the search began with; None where there was none.
         stages: done, in order.
         edits: of the redesign.
@@ -63,6 +66,8 @@ class ReproduceRecord:
     data_fingerprint: str | None
     trials: tuple[Trial, ...]
     random_trials: tuple[Trial, ...]
+    shortlist: tuple[Shortlisted, ...]
+    random_shortlist: tuple[Shortlisted, ...]
     seed_trial: int | None
     stages: tuple[StageRecord, ...]
     edits: tuple[EditTrial, ...]
@@ -89,6 +94,8 @@ class ReproduceRecord:
                 data_fingerprint=_read(folder, "environment").get("data_fingerprint"),
                 trials=_trials(folder / SEARCH),
                 random_trials=_trials(folder / RANDOM),
+                shortlist=_shortlist(folder, SEARCH),
+                random_shortlist=_shortlist(folder, RANDOM),
                 seed_trial=seed.get("trial"),
                 stages=tuple(_stage(stage) for stage in found.get("stages", ())),
                 edits=tuple(EditTrial(**trial) for trial in redesign.get("trials", ())),
@@ -145,6 +152,10 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 def _trials(folder: Path) -> tuple[Trial, ...]:
     path = folder / "trials.jsonl"
     return tuple(read_trials(path)) if path.is_file() else ()
+
+
+def _shortlist(folder: Path, stage: str) -> tuple[Shortlisted, ...]:
+    return tuple(Shortlisted(**entry) for entry in _read(folder, SHORTLISTS[stage]).get("trials", ()))
 
 
 def _stage(document: Mapping[str, Any]) -> StageRecord:

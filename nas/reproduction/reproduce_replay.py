@@ -17,10 +17,12 @@ from nas.replay import PRICE_TOLERANCE, ReplayDifferenceError
 from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import edited
 from nas.reproduction.reproduce_record import ReproduceRecord
-from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, VERSION
+from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, SHORTLISTS, VERSION
 from nas.reproduction.reproducing import with_and_without_edits
-from nas.reproduction.search_stage import seed_of
-from nas.reproduction.yardstick import DEVICE, LATENCIES, seed_range_ms
+from nas.reproduction.seed import Seed
+from nas.reproduction.shortlist import judged, objective_of, shortlist_of
+from nas.reproduction.shortlisted import best_of
+from nas.reproduction.yardstick import DEVICE, LATENCIES
 from nas.run_folder import read_json
 from nas.search_replay import replay_search
 from search_spaces.arch import ArchSpec
@@ -57,7 +59,7 @@ def replay_reproduction(folder: Path) -> ReproduceReplay:
         raise UserError(f"{folder}: not finished; go on with: nas reproduce --resume {folder}")
     searches = [replay_search(folder / name) for name in (SEARCH, RANDOM) if (folder / name / "trials.jsonl").is_file()]
     latency = _recorded_latencies(folder)
-    arch = _seed(record, latency, record.target_ms)
+    arch = _seed(record, latency)
     num_steps = 0
     for stage in record.stages[1:]:
         if stage.name in (ADAPT, LANDING):
@@ -71,19 +73,38 @@ def replay_reproduction(folder: Path) -> ReproduceReplay:
     return ReproduceReplay(sum(search.num_asked for search in searches), num_steps, len(record.edits), arch)
 
 
-def _seed(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency], target_ms: float) -> ArchSpec:
+def _seed(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency]) -> ArchSpec:
     if record.config.network is not None:
         arch = resolve_network(record.config.network)
     else:
-        _, most_ms = seed_range_ms(record.config, latency)
-        least = partial(with_and_without_edits, config=record.config)
-        reference_ms, widest = _reference_ms(record.folder), record.config.widest_seed
-        seed = seed_of(record.trials, latency, reference_ms, target_ms, most_ms, least, widest)
+        seed = _best(record, latency)
         if seed.trial.number != record.seed_trial:
             raise ReplayDifferenceError(f"seed: trial {seed.trial.number} is chosen, recorded {record.seed_trial}")
         arch = seed.arch
     _check("seed", arch, record.stages[0].arch)
     return arch
+
+
+def _best(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency]) -> Seed:
+    """Of the search: the same shortlist, the same rewards by the recorded accuracies."""
+    least = partial(with_and_without_edits, config=record.config)
+    seeds = shortlist_of(record.trials, record.config, latency, _reference_ms(record.folder), least)
+    if len(seeds) == 1:
+        return seeds[0]
+    recorded = record.shortlist
+    now, then = [seed.trial.number for seed in seeds], [entry.trial for entry in recorded]
+    if now != then:
+        raise ReplayDifferenceError(f"shortlist: trials {now}, recorded {then}")
+    num_correct = {entry.trial: entry.num_correct for entry in recorded}
+    objective = objective_of(record.config, latency)
+    entries = judged(seeds, num_correct, _num_holdout(record.folder), objective, latency)
+    for entry, before in zip(entries, recorded, strict=True):
+        _check(f"shortlist: trial {entry.trial}", parse_arch(entry.arch), before.arch)
+        if not math.isclose(entry.reward, before.reward, abs_tol=PRICE_TOLERANCE):
+            raise ReplayDifferenceError(
+                f"shortlist: trial {entry.trial}: reward {entry.reward:.9f}, recorded {before.reward:.9f}"
+            )
+    return seeds[entries.index(best_of(entries))]
 
 
 def _redesigned(
@@ -129,6 +150,11 @@ def _check(what: str, now: ArchSpec, recorded: str) -> None:
 def _reference_ms(folder: Path) -> float:
     document = read_json(folder / f"{DEVICE}.json", f"nas-reproduce-{DEVICE}", VERSION)
     return DeviceState.from_dict(document["state"]).reference_ms
+
+
+def _num_holdout(folder: Path) -> int:
+    name = SHORTLISTS[SEARCH]
+    return int(read_json(folder / f"{name}.json", f"nas-reproduce-{name}", VERSION)["num_holdout"])
 
 
 def _recorded_latencies(folder: Path) -> Callable[[ArchSpec], Latency]:

@@ -19,9 +19,11 @@ from nas.reproduction.reproduce_tables import (
     final_table,
     int8_table,
     redesign_table,
+    shortlist_table,
     stages_table,
     widths_table,
 )
+from nas.reproduction.shortlisted import best_of
 
 _FOOTER = (
     "Test accuracies are the mean of the trainings, with 95 % intervals over test images; differences are paired by the seed "
@@ -71,6 +73,7 @@ def print_reproduce_summary(folder: Path, console: Console) -> None:
 def _tables(record: ReproduceRecord) -> list[tuple[str, TextTable]]:
     tables = [
         ("Stages", stages_table(record)),
+        ("Shortlist of the search", shortlist_table(record.shortlist)),
         ("Redesign", redesign_table(record)),
         ("Test accuracy, trained alike from scratch", final_table(record)),
         ("Is it better? Points of accuracy", differences_table(record)),
@@ -88,6 +91,8 @@ def page(record: ReproduceRecord) -> str:
         section("fig-final", "Final comparison", _final(record)),
         section("fig-stages", "Stage by stage", _part(stages_table(record), "No stage is done so far.")),
     ]
+    if record.shortlist:
+        parts.append(section("fig-shortlist", "Which trial is the seed", _shortlists(record)))
     if record.config.redesign.edits:
         edits = _part(redesign_table(record), "No edit has been tried so far.")
         parts.append(section("fig-redesign", "The edits by hand", edits))
@@ -97,6 +102,15 @@ def page(record: ReproduceRecord) -> str:
     if record.arch:
         parts.append(section("fig-network", "The network", f"<p><code>{escape(record.arch)}</code></p>"))
     return document(f"{record.name}: reproduction report", "".join(parts), _FOOTER)
+
+
+def _shortlists(record: ReproduceRecord) -> str:
+    """Of the search, and of the random one."""
+    text = ""
+    for entries, heading in ((record.shortlist, ""), (record.random_shortlist, "<h3>Of the random search</h3>")):
+        if entries:
+            text += heading + table_part(shortlist_table(entries), entries.index(best_of(entries)))
+    return text
 
 
 def _part(table: TextTable, otherwise: str) -> str:

@@ -21,6 +21,9 @@ SEARCH, RANDOM, ADAPT, LANDING, FINAL = "search", "random", "adapt", "landing", 
 REMEASURED = "remeasured"
 """Folders: of searches, adaptations, trainings."""
 
+SHORTLISTS = {SEARCH: "shortlist", RANDOM: "random_shortlist"}
+"""Search -> folder of the trainings of its best trials, and name of the file that says what came of them."""
+
 
 def create_run(folder: Path, config: ReproduceConfig, data_fingerprint: str) -> None:
     """Make the folder of a reproduction that has not begun; ``config.yaml`` comes last and makes it a run.
@@ -37,8 +40,9 @@ class ReproduceRun:
     """A reproduction that this process carries on; a context manager that keeps other writers out of its folder.
 
     ``config.yaml``, ``environment.json``, ``device.json`` and ``latencies.json``, ``search/`` and ``random/`` (runs of nas
-    search), ``seed.json``, ``adapt/`` and ``landing/`` (runs of nas adapt), ``redesign.json``, ``found.json``, ``final/``
-    (trainings), ``final.json``, ``report.html``.
+    search), ``shortlist/`` (trainings) and ``shortlist.json``, ``random_shortlist`` likewise, ``seed.json``, ``adapt/`` and
+    ``landing/`` (runs of nas adapt), ``redesign.json``, ``found.json``, ``final/`` (trainings), ``final.json``,
+    ``report.html``.
 
     Raises:
         UserError: not such a folder, or another process works on it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from latency.latency import Latency
 from nas.netadapt.adapt_tables import accuracy_text, points_text, widths_of
 from nas.netadapt.final_network import FinalNetwork
@@ -9,6 +11,7 @@ from nas.netadapt.words import width_words
 from nas.report_tables import TextTable, latency_text, millions, percent
 from nas.reproduction.reproduce_record import FOUND, ReproduceRecord
 from nas.reproduction.reproduce_run import ADAPT
+from nas.reproduction.shortlisted import Shortlisted, best_of
 from search_spaces.arch_string import parse_arch
 from search_spaces.count import count
 from search_spaces.edits import one_layer_blocks
@@ -58,6 +61,26 @@ def _stage_words(record: ReproduceRecord, name: str) -> str:
         case _:
             found = record.adaptation(name)
             return f"NetAdapt to the target, {len(found.steps)} steps" if found else name
+
+
+def shortlist_table(entries: Sequence[Shortlisted]) -> TextTable:
+    """The best trials of a search, trained again."""
+    best = best_of(entries) if entries else None
+    rows = []
+    for entry in entries:
+        wider = f", widths x {entry.multiplier:g}" if entry.multiplier != 1 else ""
+        rows.append(
+            (
+                f"{entry.trial}{wider}",
+                f"{entry.latency_ms:.2f} ms",
+                percent(entry.searched_accuracy),
+                percent(entry.accuracy),
+                f"{entry.reward:.4f}",
+                "the seed" if entry is best else "",
+            )
+        )
+    headings = ("trial", "latency", "accuracy in the search", "trained again", "reward then", "")
+    return TextTable(headings, tuple(rows))
 
 
 def redesign_table(record: ReproduceRecord) -> TextTable:

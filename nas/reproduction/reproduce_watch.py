@@ -10,7 +10,7 @@ from rich.console import Console
 from nas.netadapt.adapt_watch import show_adaptation, watch_adaptation
 from nas.reproduction.reproduce_record import ReproduceRecord
 from nas.reproduction.reproduce_report import print_reproduce_summary
-from nas.reproduction.reproduce_run import ADAPT, FINAL, LANDING, RANDOM, SEARCH
+from nas.reproduction.reproduce_run import ADAPT, FINAL, LANDING, RANDOM, SEARCH, SHORTLISTS
 from nas.run_watch import Pause, show_search, watch_search
 
 _ADAPTATIONS = (ADAPT, LANDING)
@@ -63,6 +63,9 @@ def _has_begun(folder: Path, stage: str) -> bool:
 
 def _news(folder: Path) -> Iterator[str]:
     """A line for each edit that was tried and each training that is done."""
+    for name in SHORTLISTS.values():
+        for path in sorted((folder / name).glob("*.json")):
+            yield f"trained   {path.stem}, {name.replace('_', ' ')}"
     for trial in ReproduceRecord.read(folder).edits:
         yield f"redesign  {trial.edit}: {'kept' if trial.kept else 'left out'}, {trial.reason}"
     for path in sorted((folder / FINAL).glob("seed-*/*.json")):

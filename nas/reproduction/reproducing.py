@@ -22,11 +22,13 @@ from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import all_edits
 from nas.reproduction.redesigning import Trainings, redesigned
 from nas.reproduction.reproduce_config import ReproduceConfig
-from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, ReproduceRun
-from nas.reproduction.search_stage import Seed, searched, seed_of
-from nas.reproduction.yardstick import Yardstick, opened_yardstick
+from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, SHORTLISTS, ReproduceRun
+from nas.reproduction.search_stage import searched
+from nas.reproduction.seed import Seed
+from nas.reproduction.shortlist import judged, objective_of, shortlist_of, trained_shortlist
+from nas.reproduction.shortlisted import best_of
+from nas.reproduction.yardstick import opened_yardstick
 from nas.training_recipe import TrainingRecipe
-from nas.trial import Trial
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 
@@ -131,9 +133,7 @@ class _Session:
             if config.network is not None:
                 found = {"arch": str(resolve_network(config.network)), "trial": None}
             else:
-                trials = searched(self.run, SEARCH, self.images, self.console, self.ray_address)
-                with opened_yardstick(self.run) as yardstick:
-                    seed = self._best(trials, yardstick, self._least)
+                seed = self._best(SEARCH, self._least)
                 found = {"arch": str(seed.arch), "trial": seed.trial.number, "multiplier": seed.multiplier}
             self.run.write("seed", found)
         wider = f", widths x {found['multiplier']:g}" if found.get("multiplier", 1) != 1 else ""
@@ -141,11 +141,22 @@ class _Session:
         self.say("seed", f"{origin}: {found['arch']}")
         return parse_arch(found["arch"])
 
-    def _best(
-        self, trials: Sequence[Trial], yardstick: Yardstick, least: Callable[[ArchSpec], Sequence[ArchSpec]]
-    ) -> Seed:
-        range_ms, widest = yardstick.seed_range_ms(), self.run.config.widest_seed
-        return seed_of(trials, yardstick.latency, yardstick.reference_ms, *range_ms, least, widest)
+    def _best(self, stage: str, least: Callable[[ArchSpec], Sequence[ArchSpec]]) -> Seed:
+        """Of a search: its best trial, or the best of its best trials after a longer training."""
+        trials = searched(self.run, stage, self.images, self.console, self.ray_address)
+        with opened_yardstick(self.run) as yardstick:
+            seeds = shortlist_of(trials, self.run.config, yardstick.latency, yardstick.reference_ms, least)
+            objective = objective_of(self.run.config, yardstick.latency)
+            latencies = {seed.arch.key: yardstick.latency(seed.arch) for seed in seeds}
+        if len(seeds) == 1:
+            return seeds[0]
+        self.say("shortlist", f"the best {len(seeds)} trials, trained again")
+        with self.cluster():
+            correct, num_holdout = trained_shortlist(self.run, stage, seeds, self.images, self.console)
+        entries = judged(seeds, correct, num_holdout, objective, lambda arch: latencies[arch.key])
+        document = {"num_holdout": num_holdout, "trials": [entry.to_dict() for entry in entries]}
+        self.run.write(SHORTLISTS[stage], document)
+        return seeds[entries.index(best_of(entries))]
 
     def _least(self, arch: ArchSpec) -> list[ArchSpec]:
         return with_and_without_edits(arch, self.run.config)
@@ -196,10 +207,7 @@ class _Session:
         if config.comparison.uniform:
             networks |= self._uniform("uniform", self._kept_edits(parse_arch(found["stages"][0]["arch"])))
         if config.comparison.random and config.network is None:
-            trials = searched(self.run, RANDOM, self.images, self.console, self.ray_address)
-            with opened_yardstick(self.run) as yardstick:
-                best = self._best(trials, yardstick, lambda arch: [arch])
-            networks |= self._uniform("random", best.arch)
+            networks |= self._uniform("random", self._best(RANDOM, lambda arch: [arch]).arch)
         return networks
 
     def _kept_edits(self, arch: ArchSpec) -> ArchSpec:

@@ -61,13 +61,9 @@ class Yardstick:
         """Time of the reference network."""
         return self.metered.reference.reference_ms
 
-    def seed_range_ms(self) -> tuple[float, float]:
-        """The latency that the seed must not fall short of, and the one that it should not exceed."""
-        return seed_range_ms(self.run.config, self.latency)
-
 
 def seed_range_ms(config: ReproduceConfig, latency: Callable[[ArchSpec], Latency]) -> tuple[float, float]:
-    """As `Yardstick.seed_range_ms`, by any latencies."""
+    """The latency that the seed must not fall short of, and the one that it should not exceed."""
     return resolved_ms(config.target, latency), config.slowest_seed * resolved_ms(
         config.search.objective.target, latency
     )

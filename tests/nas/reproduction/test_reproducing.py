@@ -29,7 +29,7 @@ from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
 from search_spaces.zoo import get
 from tests.latency.synthetic_runtime import SyntheticMeter
-from tests.nas.netadapt.adaptations import images
+from tests.nas.netadapt.adaptations import NUM_TRAIN, images
 from tests.nas.searching import OPEN, Search
 
 pytestmark = pytest.mark.timeout(900)
@@ -118,6 +118,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "controller": {"name": "ppo", "options": {"batch_size": 2}},
             "objective": {"target": f"{2 * target_ms:.6f}ms"},
         },
+        "shortlist": 2,
         "adapt": {"schedule": "0.06L", "num_steps": 4},
         "redesign": {"num_seeds": 1},
         "comparison": {"networks": ["mobilenet_v3_small"], "num_trainings": 2, "training": training},
@@ -180,6 +181,23 @@ def test_it_comes_down_to_the_target_through_all_stages(finished: Finished) -> N
     assert len(read_trials(finished.run / "search" / "trials.jsonl")) >= 3
 
 
+def test_the_best_trials_were_trained_again_and_the_best_of_them_is_the_seed(finished: Finished) -> None:
+    record = ReproduceRecord.read(finished.run)
+    trials = {trial.number: trial for trial in read_trials(finished.run / "search" / "trials.jsonl")}
+    assert len(record.shortlist) == len(record.random_shortlist) == 2
+    assert record.seed_trial == max(record.shortlist, key=lambda entry: entry.reward).trial
+    for entry in record.shortlist:
+        assert entry.searched_accuracy == trials[entry.trial].accuracy
+        assert entry.arch == str(trials[entry.trial].arch)
+        assert entry.latency_ms == pytest.approx(_metered().latency(parse_arch(entry.arch)).latency_ms)
+        kept = json.loads((finished.run / "shortlist" / f"trial-{entry.trial}.json").read_text())
+        assert kept["num_correct"] == entry.num_correct
+        assert entry.accuracy == entry.num_correct / kept["num_test"]
+    rewards = [trials[entry.trial].reward for entry in record.shortlist]
+    assert rewards == sorted(rewards, reverse=True)
+    assert json.loads((finished.run / "shortlist.json").read_text())["num_holdout"] == round(0.2 * NUM_TRAIN)
+
+
 def test_the_edits_were_tried_on_what_the_stages_before_have_left(finished: Finished) -> None:
     record = ReproduceRecord.read(finished.run)
     assert [trial.edit for trial in record.edits] == list(EDITS)
@@ -197,7 +215,7 @@ def test_the_edits_were_tried_on_what_the_stages_before_have_left(finished: Fini
 
 def test_its_report_and_its_summary_say_the_same(finished: Finished) -> None:
     report = (finished.run / "report.html").read_text()
-    for text in ("Final comparison", "Stage by stage", "The edits by hand", "Quantised"):
+    for text in ("Final comparison", "Stage by stage", "Which trial is the seed", "The edits by hand", "Quantised"):
         assert text in report
     assert "Found:" in finished.output
     sentence = next(line for line in finished.output.splitlines() if line.startswith("Found:"))
@@ -218,7 +236,7 @@ def test_a_replay_arrives_at_the_same_network(finished: Finished, nas: Callable[
     assert found["num_steps"] == sum(steps) > 0
 
 
-@pytest.mark.parametrize("what", ["seed", "edit", "accuracy", "latency"])
+@pytest.mark.parametrize("what", ["seed", "shortlist", "edit", "accuracy", "latency"])
 def test_a_replay_finds_what_was_changed(
     finished: Finished, what: str, tmp_path: Path, nas: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -235,6 +253,8 @@ def test_a_replay_finds_what_was_changed(
     match what:
         case "seed":
             change("seed", lambda document: document.update(trial=99))
+        case "shortlist":
+            change("shortlist", lambda d: d["trials"][1].update(num_correct=d["num_holdout"]))
         case "edit":
             change("redesign", lambda d: d["trials"][first].update(kept=not d["trials"][first]["kept"]))
         case "accuracy":
@@ -300,6 +320,7 @@ def test_as_frames(finished: Finished) -> None:
     assert isinstance(run, ReproduceFrames)
     assert run.is_finished
     assert list(run.stages["stage"]) == [stage.name for stage in record.stages]
+    assert list(run.shortlist["trial"]) == [entry.trial for entry in record.shortlist]
     assert list(run.edits["kept"]) == [trial.kept for trial in record.edits]
     assert list(run.final["name"]) == [network.name for network in record.networks]
     assert run.final["int8_accuracy"].between(0, 1).all()
@@ -325,3 +346,4 @@ def test_it_is_watched_from_its_folder_alone(
     assert "last stage that began: landing" in printed
     assert "redesign  last_stage:" in printed
     assert "trained   found, seed 0" in printed
+    assert f"trained   trial-{ReproduceRecord.read(half).seed_trial}, shortlist" in printed

@@ -14,7 +14,9 @@ from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import EDITS, edited
 from nas.reproduction.redesigning import redesigned
 from nas.reproduction.reproduce_config import EditSection, RedesignSection
-from nas.reproduction.search_stage import seed_of
+from nas.reproduction.seed import seeds_of
+from nas.reproduction.shortlist import judged
+from nas.reproduction.shortlisted import best_of
 from nas.reproduction.widening import widened
 from nas.trial import Trial
 from search_spaces.count import count
@@ -51,6 +53,10 @@ def trial(number, multiplier, reward, **fields):
     arch = multiplied(SEED, multiplier)
     known = {"macs": 1, "params": 1, "accuracy": 0.5, "latency": latency(arch), "status": "ok"}
     return Trial(number=number, choices={}, arch=arch, reward=reward, **(known | fields))
+
+
+def seed_of(*arguments, **options):
+    return next(seeds_of(*arguments, **options))
 
 
 def test_the_seed_is_the_best_trial_that_is_slow_enough():
@@ -103,6 +109,29 @@ def test_a_seed_that_is_too_fast_is_widened():
     assert (little.trial.number, little.arch, little.multiplier) == (1, trials[1].arch, 1.0)
 
 
+def test_the_shortlist_goes_down_by_reward_and_ends_where_trials_are_too_slow():
+    trials = [trial(0, 1.0, 0.9), trial(1, 0.9, 0.5), trial(2, 0.95, 0.8), trial(3, 0.5, 0.99), trial(4, 0.85, 0.8)]
+    target, most = ms(multiplied(SEED, 0.8)), ms(multiplied(SEED, 0.96))
+    numbers = [seed.trial.number for seed in seeds_of(trials, latency, 10, target, most, lambda arch: [arch])]
+    assert numbers == [2, 4, 1]
+    slow = [seed.trial.number for seed in seeds_of(trials, latency, 10, target, 1.01 * target, lambda arch: [arch])]
+    assert slow == [0, 2, 4, 1]
+
+
+def test_of_a_shortlist_the_best_after_the_longer_training_is_the_seed():
+    """By the search's objective: a little more accuracy does not pay for much more time."""
+    objective = Objective(target_ms=ms(multiplied(SEED, 0.8)), form="absolute", alpha=0, beta=-0.1)
+    trials = [trial(0, 1.0, 0.9), trial(1, 0.8, 0.8), trial(2, 0.8, 0.7)]
+    seeds = list(seeds_of(trials, latency, 10, 0.5 * objective.target_ms, math.inf, lambda arch: [arch]))
+    entries = judged(seeds, {0: 62, 1: 60, 2: 60}, 100, objective, latency)
+    assert [entry.accuracy for entry in entries] == [0.62, 0.6, 0.6]
+    assert entries[1].reward == pytest.approx(0.6)
+    assert entries[0].reward == pytest.approx(0.62 - 0.1 * (ms(SEED) / objective.target_ms - 1))
+    assert entries[0].reward < 0.6
+    assert best_of(entries).trial == 1  # of equals the first
+    assert best_of(judged(seeds, {0: 62, 1: 60, 2: 65}, 100, objective, latency)).trial == 2
+
+
 @pytest.mark.parametrize("target_ms", [1.01, 1.3, 2.2])
 @pytest.mark.parametrize("said", [0.7, 1.0, 1.9])
 def test_widening_measures_few_networks_and_stops_at_the_first_that_is_slow_enough(target_ms, said):
@@ -126,7 +155,7 @@ def outcomes(accuracy):
     return np.arange(100) < round(100 * accuracy)
 
 
-def judged(accuracies):
+def outcomes_of(accuracies):
     """Accuracy by network; of others a half."""
     return lambda arch: outcomes(accuracies.get(arch.key, 0.5)).astype(float)
 
@@ -136,7 +165,7 @@ OBJECTIVE = Objective(target_ms=ms(SEED), form="power", alpha=-0.07, beta=-0.07)
 
 def test_an_edit_is_kept_where_the_objective_rises_or_always():
     last_stage = edited(SEED, "last_stage").arch
-    better = judged({SEED.key: 0.60, last_stage.key: 0.50})  # it saves time, but not that much
+    better = outcomes_of({SEED.key: 0.60, last_stage.key: 0.50})  # it saves time, but not that much
     section = RedesignSection(edits=[EditSection(edit="last_stage")])
     tried = []
     assert redesigned(SEED, section, OBJECTIVE, latency, better, finished=tried.append) == SEED
@@ -148,17 +177,17 @@ def test_an_edit_is_kept_where_the_objective_rises_or_always():
 
     always = RedesignSection(edits=[EditSection(edit="last_stage", keep="always")])
     assert redesigned(SEED, always, OBJECTIVE, latency, better) == last_stage
-    equal = judged({SEED.key: 0.60, last_stage.key: 0.60})  # costs nothing, saves time
+    equal = outcomes_of({SEED.key: 0.60, last_stage.key: 0.60})  # costs nothing, saves time
     assert redesigned(SEED, section, OBJECTIVE, latency, equal) == last_stage
 
 
 def test_each_edit_builds_on_those_that_were_kept_and_a_resumed_redesign_goes_on():
     section, tried = RedesignSection(), []
-    arch = redesigned(SEED, section, OBJECTIVE, latency, judged({}), finished=tried.append)
+    arch = redesigned(SEED, section, OBJECTIVE, latency, outcomes_of({}), finished=tried.append)
     assert [t.edit for t in tried] == list(EDITS)
     assert arch == redesigned(SEED, section, OBJECTIVE, latency, _never, done=tried)
     again = []
-    assert arch == redesigned(SEED, section, OBJECTIVE, latency, judged({}), done=tried[:2], finished=again.append)
+    assert arch == redesigned(SEED, section, OBJECTIVE, latency, outcomes_of({}), done=tried[:2], finished=again.append)
     assert again == tried[2:]
     assert [EditTrial(**t.to_dict()) for t in tried] == tried
 
