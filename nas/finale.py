@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +41,28 @@ class FinalLatency:
     device_latencies: Mapping[str, Latency]
 
 
+@dataclass(frozen=True, slots=True)
+class FinalTraining:
+    """One training of one network.
+
+    Attributes:
+        name: of the network.
+        arch: the network.
+        seed: of the training.
+        folder: keeps ``NAME.json`` and ``NAME.safetensors`` when it is done, so that a killed run goes on.
+    """
+
+    name: str
+    arch: ArchSpec
+    seed: int
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Of what is kept of it."""
+        return self.folder / f"{self.name}.json"
+
+
 @ray.remote(num_cpus=1, max_retries=0)
 def _train_finalist(
     arch: str,
@@ -67,63 +89,63 @@ def _train_finalist(
 
 
 def train_finalists(
-    networks: Mapping[str, ArchSpec],
+    trainings: Sequence[FinalTraining],
     initial: Mapping[str, Weights],
     measure: Callable[[ArchSpec], FinalLatency | None],
     training: ImageSet,
     test: ImageSet,
     num_classes: int,
     config: Config,
-    folder: Path,
-    finished: Callable[[str], None],
+    finished: Callable[[FinalTraining], None],
 ) -> list[Finalist]:
-    """Measure all networks, then train all that are not in `folder` yet.
+    """Measure all networks, then do all trainings that are not done yet, side by side.
 
     Args:
-        networks: name -> architecture.
+        trainings: what is trained.
         initial: name -> weights with which a network begins; the others begin from scratch.
         measure: latency of one of them, or None; called while nothing trains.
         training: the whole training split, held-out images included.
-        test: the test split; each network reads it once.
+        test: the test split; each training reads it once.
         num_classes: of the data set.
         config: the recipe and resources.
-        folder: keeps ``NAME.json`` and ``NAME.safetensors`` of each finished network, so that a killed run goes on.
-        finished: told the name of each network that is done.
+        finished: told each training that is done.
 
     Returns:
-        One for each network, in their order.
+        One for each training, in their order.
 
     Raises:
         UserError: a training failed; the others that were done are kept.
     """
     assert config.final is not None
-    folder.mkdir(exist_ok=True)
     recipe = TrainingRecipe(**config.final.training.model_dump())
-    waiting = {name: arch for name, arch in networks.items() if not (folder / f"{name}.json").is_file()}
-    latencies = {name: measure(arch) for name, arch in waiting.items()}
+    waiting = [one for one in trainings if not one.path.is_file()]
+    latencies = {one.path: measure(one.arch) for one in waiting}
     shared = ray.put(training), ray.put(test)
     options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial or 0.0}
     tasks = {
-        _train_finalist.options(name=f"final {name}", **options).remote(
-            str(arch), initial.get(name), *shared, recipe, num_classes, config.seed, config.cpus_per_trial
-        ): name
-        for name, arch in waiting.items()
+        _train_finalist.options(name=f"final {one.name}, seed {one.seed}", **options).remote(
+            str(one.arch), initial.get(one.name), *shared, recipe, num_classes, one.seed, config.cpus_per_trial
+        ): one
+        for one in waiting
     }
     while tasks:
         (ready,), _ = ray.wait(list(tasks))
-        name = tasks.pop(ready)
+        one = tasks.pop(ready)
         try:
             correct, seconds, weights = ray.get(ready)
         except ray.exceptions.RayError as error:
             reason = " ".join(str(getattr(error, "cause", None) or error).split())[:300]
-            advice = f"mend final.training in {folder.parent}/config.yaml, then nas search --resume {folder.parent}"
-            raise UserError(f"final training of {name} failed: {reason}; {advice}") from None
-        counts = count(lower(networks[name], config.latency.resolution, num_classes))
-        found = latencies[name]
-        save_file(weights, folder / f"{name}.safetensors")
+            raise UserError(
+                f"final training of {one.name} failed: {reason}; mend its recipe in config.yaml of the run, "
+                "then go on with --resume: what is done is kept"
+            ) from None
+        counts = count(lower(one.arch, config.latency.resolution, num_classes))
+        found = latencies[one.path]
+        one.folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, one.folder / f"{one.name}.safetensors")
         finalist = Finalist(
-            name=name,
-            arch=str(networks[name]),
+            name=one.name,
+            arch=str(one.arch),
             macs=counts.macs,
             params=counts.params,
             num_test=len(test),
@@ -131,11 +153,11 @@ def train_finalists(
             latency=found.latency.to_dict() if found else None,
             training_s=round(seconds, 3),
             device_latencies={n: x.to_dict() for n, x in found.device_latencies.items()} if found else {},
-            inherited=name in initial,
+            inherited=one.name in initial,
         )
-        write_json(folder / f"{name}.json", asdict(finalist))
-        finished(name)
-    return [Finalist(**json.loads((folder / f"{name}.json").read_text())) for name in networks]
+        write_json(one.path, asdict(finalist))
+        finished(one)
+    return [Finalist(**json.loads(one.path.read_text())) for one in trainings]
 
 
 def export_winner(arch: ArchSpec, weights: Path, images: ImageSet, class_names: tuple[str, ...], folder: Path) -> float:

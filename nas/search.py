@@ -25,7 +25,7 @@ from nas.config import Config
 from nas.errors import UserError
 from nas.evaluator import Evaluator
 from nas.evaluators import build_evaluator, supernet_evaluator
-from nas.finale import FinalLatency, Weights, export_winner, train_finalists
+from nas.finale import FinalLatency, FinalTraining, Weights, export_winner, train_finalists
 from nas.finalist import FINAL_VERSION, WINNER, Finalist
 from nas.images import Images
 from nas.latency_table import keep_table
@@ -93,21 +93,19 @@ def winner_again(run: Run, images: Images, arch: ArchSpec, seed: int, console: C
     """
     config = run.config
     folder = run.folder / "remeasured" / f"seed-{seed}"
-    folder.parent.mkdir(exist_ok=True)
     with (
         ray_cluster(None, (config.concurrency or 1) * config.cpus_per_trial) as cluster,
         _session(run, images, cluster, console) as session,
     ):
         (found,) = train_finalists(
-            {WINNER: arch},
+            [FinalTraining(WINNER, arch, seed, folder)],
             {},
             session.measured,
             images.training,
             images.test,
             images.dataset.num_classes,
-            config.model_copy(update={"seed": seed}),
-            folder,
-            lambda name: console.print(f"trained {name} with seed {seed}", highlight=False),
+            config,
+            lambda done: console.print(f"trained {done.name} with seed {seed}", highlight=False),
         )
     return found
 
@@ -210,15 +208,14 @@ class _Session:
         networks = {WINNER: best.arch, **{name: resolve_network(name) for name in config.final.baselines}}
         with self.console.status("measuring and training the winner and the published networks ..."):
             finalists = train_finalists(
-                networks,
+                [FinalTraining(name, arch, config.seed, run.folder / "final") for name, arch in networks.items()],
                 {WINNER: self._inherited(best.arch)} if config.final.inherit else {},
                 self.measured,
                 images.training,
                 images.test,
                 images.dataset.num_classes,
                 config,
-                run.folder / "final",
-                lambda name: self.console.print(f"trained {name}", highlight=False),
+                lambda done: self.console.print(f"trained {done.name}", highlight=False),
             )
             weights = run.folder / "final" / f"{WINNER}.safetensors"
             difference = export_winner(best.arch, weights, images.test, images.dataset.class_names, run.folder / "best")

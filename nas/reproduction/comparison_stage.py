@@ -11,6 +11,7 @@ from rich.console import Console
 from latency.latency import Latency
 from latency.meter import GRADES
 from nas.config import Config
+from nas.finale import FinalTraining
 from nas.images import Images
 from nas.netadapt.measured_cost import trusted_latency
 from nas.reproduction.int8_figures import Int8Figures
@@ -41,14 +42,19 @@ def compared(run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images
         latencies = {name: yardstick.latency(arch) for name, arch in networks.items()}
         target_ms = yardstick.target_ms()
     first = run.config.search.seed
+    trainings = [
+        FinalTraining(name, arch, seed, _folder(run.folder / FINAL, seed))
+        for seed in range(first, first + section.num_trainings)
+        for name, arch in networks.items()
+    ]
     correct: dict[str, list[dict[str, int]]] = {name: [] for name in networks}
-    for seed in range(first, first + section.num_trainings):
-        for name, num_correct in _trained(run, networks, images, seed, run.folder / FINAL, console).items():
-            correct[name].append({"seed": seed, "num_correct": num_correct})
+    finalists = trained_alike(run, trainings, images.training, images.test, images, console)
+    for training, finalist in zip(trainings, finalists, strict=True):
+        correct[training.name].append({"seed": training.seed, "num_correct": finalist.num_correct})
     int8: Mapping[str, Int8Figures] = {}
     if section.int8:
         with console.status("quantising all networks ..."):
-            int8 = int8_figures(run, networks, images, run.folder / FINAL / f"seed-{first}")
+            int8 = int8_figures(run, networks, images, _folder(run.folder / FINAL, first))
     return {
         "target_ms": target_ms,
         "num_test": len(images.test),
@@ -78,16 +84,14 @@ def compared_again(
     """
     with opened_yardstick(run) as yardstick:
         latency = trusted_latency(yardstick.metered, arch, GRADES["final"])
-    trained = _trained(run, {FOUND: arch}, images, seed, run.folder / REMEASURED, console)
-    return latency, trained[FOUND]
+    training = FinalTraining(FOUND, arch, seed, _folder(run.folder / REMEASURED, seed))
+    (finalist,) = trained_alike(run, [training], images.training, images.test, images, console)
+    return latency, finalist.num_correct
 
 
-def _trained(
-    run: ReproduceRun, networks: Mapping[str, ArchSpec], images: Images, seed: int, place: Path, console: Console
-) -> dict[str, int]:
-    """Test images right after a training with `seed`, of each network; kept in a folder of `place`."""
-    place.mkdir(exist_ok=True)
-    return trained_alike(run, networks, images.training, images.test, images, seed, place / f"seed-{seed}", console)
+def _folder(place: Path, seed: int) -> Path:
+    """Of the trainings with `seed`."""
+    return place / f"seed-{seed}"
 
 
 def _counts(config: Config, arch: ArchSpec) -> dict[str, int]:

@@ -12,6 +12,7 @@ from itertools import islice
 from rich.console import Console
 
 from latency.latency import Latency
+from nas.finale import FinalTraining
 from nas.images import Images
 from nas.objective import Objective
 from nas.reproduction.reproduce_config import ReproduceConfig
@@ -98,7 +99,8 @@ def trained_shortlist(
         UserError: a training failed; what was done is kept.
     """
     training, holdout = images.split(run.config.search)
-    networks = {f"trial-{seed.trial.number}": seed.arch for seed in seeds}
-    place = run.folder / SHORTLISTS[stage]
-    correct = trained_alike(run, networks, training, holdout, images, run.config.search.seed, place, console)
-    return {seed.trial.number: correct[f"trial-{seed.trial.number}"] for seed in seeds}, len(holdout)
+    folder, seed = run.folder / SHORTLISTS[stage], run.config.search.seed
+    trainings = [FinalTraining(f"trial-{one.trial.number}", one.arch, seed, folder) for one in seeds]
+    finalists = trained_alike(run, trainings, training, holdout, images, console)
+    correct = {one.trial.number: finalist.num_correct for one, finalist in zip(seeds, finalists, strict=True)}
+    return correct, len(holdout)

@@ -254,7 +254,7 @@ def test_a_replay_finds_what_was_changed(
         case "seed":
             change("seed", lambda document: document.update(trial=99))
         case "shortlist":
-            change("shortlist", lambda d: d["trials"][1].update(num_correct=d["num_holdout"]))
+            change("shortlist", lambda d: d["trials"][1].update(num_correct=d["trials"][1]["num_correct"] - 1))
         case "edit":
             change("redesign", lambda d: d["trials"][first].update(kept=not d["trials"][first]["kept"]))
         case "accuracy":
