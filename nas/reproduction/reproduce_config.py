@@ -117,8 +117,8 @@ class ReproduceConfig(Section):
     )
     shortlist: Positive = Field(
         1,
-        description="trials of highest reward that are trained again, by the comparison's recipe without the held-out "
-        "images, which judge them; the best one is the seed; 1: none is",
+        description="trials of highest reward that are brought to the target by the uniform multiplier and trained by the "
+        "comparison's recipe without the held-out images, which judge them; the best one is the seed; 1: none is trained",
     )
     redesign: RedesignSection = RedesignSection()
     adapt: AdaptSection = AdaptSection()

@@ -19,12 +19,13 @@ _ACCURACY = {"accuracy": "float64", "accuracy_low": "float64", "accuracy_high": 
 _STAGES = {"stage": "string", "arch": "string", **LATENCY}
 _SHORTLIST = {
     "trial": "int64",
-    "arch": "string",
-    "multiplier": "float64",
-    "latency_ms": "float64",
     "searched_accuracy": "float64",
+    "multiplier": "float64",
+    "arch": "string",
+    "fitted_multiplier": "float64",
+    "fitted": "string",
+    "fitted_ms": "float64",
     "accuracy": "float64",
-    "reward": "float64",
 }
 _EDITS = {
     "edit": "string",
@@ -125,10 +126,11 @@ class ReproduceFrames:
 
     @property
     def shortlist(self) -> pd.DataFrame:
-        """The best trials of the search, best first, trained again to tell which one is the seed; no rows where none was.
+        """The best trials of the search, best first, trained longer to tell which one is the seed; no rows where none was.
 
-        Columns: ``trial``; ``arch``, its widths times ``multiplier``; ``latency_ms``; ``searched_accuracy``, what the search
-        saw; held-out ``accuracy`` after the longer training and the ``reward`` of that.
+        Columns: ``trial``; ``searched_accuracy``, what the search saw; the seed that it would be, ``arch``, its widths those
+        of the trial times ``multiplier``; ``fitted``, that brought to the target by ``fitted_multiplier``, its latency
+        ``fitted_ms`` and its held-out ``accuracy`` after the longer training.
         """
         rows = ({name: getattr(entry, name) for name in _SHORTLIST} for entry in self.record.shortlist)
         return typed_frame(rows, _SHORTLIST)

@@ -20,7 +20,7 @@ from nas.reproduction.reproduce_record import ReproduceRecord
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, SHORTLISTS, VERSION
 from nas.reproduction.reproducing import with_and_without_edits
 from nas.reproduction.seed import Seed
-from nas.reproduction.shortlist import judged, objective_of, shortlist_of
+from nas.reproduction.shortlist import judged, shortlist_of
 from nas.reproduction.shortlisted import best_of
 from nas.reproduction.yardstick import DEVICE, LATENCIES
 from nas.run_folder import read_json
@@ -86,25 +86,20 @@ def _seed(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency]) -> Ar
 
 
 def _best(record: ReproduceRecord, latency: Callable[[ArchSpec], Latency]) -> Seed:
-    """Of the search: the same shortlist, the same rewards by the recorded accuracies."""
+    """Of the search: the same shortlist, the best by the recorded accuracies."""
     least = partial(with_and_without_edits, config=record.config)
-    seeds = shortlist_of(record.trials, record.config, latency, _reference_ms(record.folder), least)
-    if len(seeds) == 1:
-        return seeds[0]
-    recorded = record.shortlist
-    now, then = [seed.trial.number for seed in seeds], [entry.trial for entry in recorded]
+    candidates = shortlist_of(record.trials, record.config, latency, _reference_ms(record.folder), least)
+    if record.config.shortlist == 1:
+        return candidates[0].seed
+    now, then = [one.seed.trial.number for one in candidates], [entry.trial for entry in record.shortlist]
     if now != then:
         raise ReplayDifferenceError(f"shortlist: trials {now}, recorded {then}")
-    num_correct = {entry.trial: entry.num_correct for entry in recorded}
-    objective = objective_of(record.config, latency)
-    entries = judged(seeds, num_correct, _num_holdout(record.folder), objective, latency)
-    for entry, before in zip(entries, recorded, strict=True):
-        _check(f"shortlist: trial {entry.trial}", parse_arch(entry.arch), before.arch)
-        if not math.isclose(entry.reward, before.reward, abs_tol=PRICE_TOLERANCE):
-            raise ReplayDifferenceError(
-                f"shortlist: trial {entry.trial}: reward {entry.reward:.9f}, recorded {before.reward:.9f}"
-            )
-    return seeds[entries.index(best_of(entries))]
+    num_correct = {entry.trial: entry.num_correct for entry in record.shortlist}
+    entries = judged(candidates, num_correct, _num_holdout(record.folder))
+    for entry, recorded in zip(entries, record.shortlist, strict=True):
+        if entry != recorded:
+            raise ReplayDifferenceError(f"shortlist: {entry}, recorded {recorded}")
+    return candidates[entries.index(best_of(entries))].seed
 
 
 def _redesigned(

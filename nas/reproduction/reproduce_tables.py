@@ -64,7 +64,7 @@ def _stage_words(record: ReproduceRecord, name: str) -> str:
 
 
 def shortlist_table(entries: Sequence[Shortlisted]) -> TextTable:
-    """The best trials of a search, trained again."""
+    """The best trials of a search, brought to the target and trained longer."""
     best = best_of(entries) if entries else None
     rows = []
     for entry in entries:
@@ -72,14 +72,14 @@ def shortlist_table(entries: Sequence[Shortlisted]) -> TextTable:
         rows.append(
             (
                 f"{entry.trial}{wider}",
-                f"{entry.latency_ms:.2f} ms",
                 percent(entry.searched_accuracy),
+                f"{entry.fitted_multiplier:g}",
+                f"{entry.fitted_ms:.2f} ms",
                 percent(entry.accuracy),
-                f"{entry.reward:.4f}",
                 "the seed" if entry is best else "",
             )
         )
-    headings = ("trial", "latency", "accuracy in the search", "trained again", "reward then", "")
+    headings = ("trial", "accuracy in the search", "multiplier", "latency", "accuracy, trained longer", "")
     return TextTable(headings, tuple(rows))
 
 

@@ -25,7 +25,7 @@ from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, SHORTLISTS, ReproduceRun
 from nas.reproduction.search_stage import searched
 from nas.reproduction.seed import Seed
-from nas.reproduction.shortlist import judged, objective_of, shortlist_of, trained_shortlist
+from nas.reproduction.shortlist import judged, shortlist_of, trained_shortlist
 from nas.reproduction.shortlisted import best_of
 from nas.reproduction.yardstick import opened_yardstick
 from nas.training_recipe import TrainingRecipe
@@ -145,18 +145,16 @@ class _Session:
         """Of a search: its best trial, or the best of its best trials after a longer training."""
         trials = searched(self.run, stage, self.images, self.console, self.ray_address)
         with opened_yardstick(self.run) as yardstick:
-            seeds = shortlist_of(trials, self.run.config, yardstick.latency, yardstick.reference_ms, least)
-            objective = objective_of(self.run.config, yardstick.latency)
-            latencies = {seed.arch.key: yardstick.latency(seed.arch) for seed in seeds}
-        if len(seeds) == 1:
-            return seeds[0]
-        self.say("shortlist", f"the best {len(seeds)} trials, trained again")
+            candidates = shortlist_of(trials, self.run.config, yardstick.latency, yardstick.reference_ms, least)
+        if self.run.config.shortlist == 1:
+            return candidates[0].seed
+        self.say("shortlist", f"the best {len(candidates)} trials, brought to the target, trained")
         with self.cluster():
-            correct, num_holdout = trained_shortlist(self.run, stage, seeds, self.images, self.console)
-        entries = judged(seeds, correct, num_holdout, objective, lambda arch: latencies[arch.key])
+            correct, num_holdout = trained_shortlist(self.run, stage, candidates, self.images, self.console)
+        entries = judged(candidates, correct, num_holdout)
         document = {"num_holdout": num_holdout, "trials": [entry.to_dict() for entry in entries]}
         self.run.write(SHORTLISTS[stage], document)
-        return seeds[entries.index(best_of(entries))]
+        return candidates[entries.index(best_of(entries))].seed
 
     def _least(self, arch: ArchSpec) -> list[ArchSpec]:
         return with_and_without_edits(arch, self.run.config)

@@ -13,23 +13,25 @@ class Shortlisted:
 
     Attributes:
         trial: its number.
-        arch: the network as it was trained, perhaps widened.
-        multiplier: of its widths; 1 where the network is the trial's own.
         searched_accuracy: what the search saw, a fraction.
-        latency_ms: measured.
+        multiplier: of its widths; 1 where the seed would be the trial's own network.
+        arch: the seed that it would be.
+        fitted_multiplier: uniform, of the widths of `arch`, brings it to the target.
+        fitted: the network that it makes: the one that was trained.
+        fitted_ms: latency of that, measured.
         num_correct: held-out images classified right after the training.
         accuracy: the same as a fraction.
-        reward: of that accuracy and latency, by the search's objective.
     """
 
     trial: int
-    arch: str
-    multiplier: float
     searched_accuracy: float
-    latency_ms: float
+    multiplier: float
+    arch: str
+    fitted_multiplier: float
+    fitted: str
+    fitted_ms: float
     num_correct: int
     accuracy: float
-    reward: float
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; the inverse is the constructor."""
@@ -37,5 +39,5 @@ class Shortlisted:
 
 
 def best_of(shortlist: Sequence[Shortlisted]) -> Shortlisted:
-    """The one of highest reward; of equals the first."""
-    return max(shortlist, key=lambda entry: entry.reward)
+    """The one of highest accuracy; of equals the first."""
+    return max(shortlist, key=lambda entry: entry.accuracy)

@@ -184,14 +184,16 @@ def test_it_comes_down_to_the_target_through_all_stages(finished: Finished) -> N
 def test_the_best_trials_were_trained_again_and_the_best_of_them_is_the_seed(finished: Finished) -> None:
     record = ReproduceRecord.read(finished.run)
     trials = {trial.number: trial for trial in read_trials(finished.run / "search" / "trials.jsonl")}
+    assert record.target_ms is not None
     assert len(record.shortlist) == len(record.random_shortlist) == 2
-    assert record.seed_trial == max(record.shortlist, key=lambda entry: entry.reward).trial
+    assert record.seed_trial == max(record.shortlist, key=lambda entry: entry.accuracy).trial
     for entry in record.shortlist:
         assert entry.searched_accuracy == trials[entry.trial].accuracy
         assert entry.arch == str(trials[entry.trial].arch)
-        assert entry.latency_ms == pytest.approx(_metered().latency(parse_arch(entry.arch)).latency_ms)
+        assert entry.fitted_ms == pytest.approx(_metered().latency(parse_arch(entry.fitted)).latency_ms)
+        assert entry.fitted_ms <= record.target_ms
         kept = json.loads((finished.run / "shortlist" / f"trial-{entry.trial}.json").read_text())
-        assert kept["num_correct"] == entry.num_correct
+        assert (kept["arch"], kept["num_correct"]) == (entry.fitted, entry.num_correct)
         assert entry.accuracy == entry.num_correct / kept["num_test"]
     rewards = [trials[entry.trial].reward for entry in record.shortlist]
     assert rewards == sorted(rewards, reverse=True)

@@ -13,9 +13,9 @@ from nas.objective import Objective
 from nas.reproduction.edit_trial import EditTrial
 from nas.reproduction.redesign import EDITS, edited
 from nas.reproduction.redesigning import redesigned
-from nas.reproduction.reproduce_config import EditSection, RedesignSection
+from nas.reproduction.reproduce_config import EditSection, RedesignSection, ReproduceConfig
 from nas.reproduction.seed import seeds_of
-from nas.reproduction.shortlist import judged
+from nas.reproduction.shortlist import judged, shortlist_of
 from nas.reproduction.shortlisted import best_of
 from nas.reproduction.widening import widened
 from nas.trial import Trial
@@ -118,18 +118,34 @@ def test_the_shortlist_goes_down_by_reward_and_ends_where_trials_are_too_slow():
     assert slow == [0, 2, 4, 1]
 
 
-def test_of_a_shortlist_the_best_after_the_longer_training_is_the_seed():
-    """By the search's objective: a little more accuracy does not pay for much more time."""
-    objective = Objective(target_ms=ms(multiplied(SEED, 0.8)), form="absolute", alpha=0, beta=-0.1)
-    trials = [trial(0, 1.0, 0.9), trial(1, 0.8, 0.8), trial(2, 0.8, 0.7)]
-    seeds = list(seeds_of(trials, latency, 10, 0.5 * objective.target_ms, math.inf, lambda arch: [arch]))
-    entries = judged(seeds, {0: 62, 1: 60, 2: 60}, 100, objective, latency)
-    assert [entry.accuracy for entry in entries] == [0.62, 0.6, 0.6]
-    assert entries[1].reward == pytest.approx(0.6)
-    assert entries[0].reward == pytest.approx(0.62 - 0.1 * (ms(SEED) / objective.target_ms - 1))
-    assert entries[0].reward < 0.6
+def config(**sections):
+    search = {"objective": {"target": f"{ms(SEED):.9f}ms"}, "data": {"source": "PHOTOS"}}
+    known = {"target": f"{0.6 * ms(SEED):.9f}ms", "search": search, "comparison": {"networks": ["mobilenet_v2"]}}
+    return ReproduceConfig(**(known | sections))
+
+
+def test_those_on_the_shortlist_are_compared_at_the_target():
+    """One that is slow by itself is not ahead for that."""
+    trials = [trial(0, 1.0, 0.9), trial(1, 0.9, 0.8), trial(2, 0.95, 0.7), trial(3, 0.5, 0.99), trial(4, 0.8, 0.6)]
+    found = shortlist_of(trials, config(shortlist=3), latency, 10, lambda arch: [arch])
+    assert [candidate.seed.trial.number for candidate in found] == [0, 1, 2]
+    for candidate in found:
+        fitted = candidate.fitted
+        assert fitted.arch == multiplied(candidate.seed.arch, fitted.multiplier)
+        assert fitted.cost == ms(fitted.arch) <= 0.6 * ms(SEED)
+        assert fitted.cost > 0.5 * ms(SEED)
+    entries = judged(found, {0: 60, 1: 62, 2: 62}, 100)
+    assert [entry.accuracy for entry in entries] == [0.6, 0.62, 0.62]
+    assert [entry.fitted_ms for entry in entries] == [candidate.fitted.cost for candidate in found]
     assert best_of(entries).trial == 1  # of equals the first
-    assert best_of(judged(seeds, {0: 62, 1: 60, 2: 65}, 100, objective, latency)).trial == 2
+    assert best_of(judged(found, {0: 63, 1: 62, 2: 62}, 100)).trial == 0
+
+
+def test_without_a_shortlist_nothing_is_fitted():
+    (only,) = shortlist_of([trial(0, 1.0, 0.9), trial(1, 0.9, 0.8)], config(), latency, 10, lambda arch: [arch])
+    assert (only.seed.trial.number, only.fitted) == (0, None)
+    with pytest.raises(UserError, match="as slow as the target"):
+        shortlist_of([trial(0, 0.3, 0.9)], config(shortlist=2), latency, 10, lambda arch: [arch])
 
 
 @pytest.mark.parametrize("target_ms", [1.01, 1.3, 2.2])
