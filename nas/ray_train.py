@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from nas.dataset import Dataset, reason
 from nas.errors import UserError
 from nas.image_folder import ImageFolder
 from nas.image_stream import ImageStream
+from nas.own_interrupts import own_interrupts
 from nas.ray_cluster import Cluster, ray_cluster
 from nas.run_training import take_up, train_epochs
 from nas.share import Share
@@ -124,7 +124,7 @@ class RayWorkers:
             ),
             run_config=RunConfig(name=folder.resolve().name, storage_path=str(folder.resolve() / RAYS_OWN)),
         )
-        with _shown(queue, self._console, read_train_config(folder)), _own_interrupts():
+        with _shown(queue, self._console, read_train_config(folder)), own_interrupts():
             try:
                 trainer.fit()
             except SystemExit:  # how Ray's handler of Ctrl-C ends
@@ -242,16 +242,6 @@ def _show(queue: Queue, console: Console, config: TrainConfig) -> None:
                         progress.stepped()
                 case epoch, accuracy:
                     progress.finished(epoch, accuracy)
-
-
-@contextlib.contextmanager
-def _own_interrupts() -> Iterator[None]:
-    """Ctrl-C is ours again afterwards: Ray keeps its own handler."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def _explained(error: TrainingFailedError, run: Path) -> UserError:

@@ -19,6 +19,7 @@ from latency.measurement import Measurement
 from nas.config import Config
 from nas.evaluator import Evaluation, Evaluator
 from nas.over_devices import DeviceObjectives
+from nas.own_interrupts import own_interrupts
 from nas.quote import Quote, Quoter
 from nas.study import Assignment, Study
 from nas.trial import Trial
@@ -287,4 +288,5 @@ def run_trials(searcher: ControllerSearcher, services: Services, config: Config,
         ),
         run_config=tune.RunConfig(name=f"tune-{int(time.time())}", storage_path=str(storage), verbose=0),
     )
-    tuner.fit()
+    with own_interrupts():
+        tuner.fit()

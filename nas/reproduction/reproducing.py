@@ -144,7 +144,7 @@ class _Session:
     def _best(self, stage: str, least: Callable[[ArchSpec], Sequence[ArchSpec]]) -> Seed:
         """Of a search: its best trial, or the best of its best trials after a longer training."""
         trials = searched(self.run, stage, self.images, self.console, self.ray_address)
-        with opened_yardstick(self.run) as yardstick:
+        with opened_yardstick(self.run) as yardstick, self.console.status("measuring the best trials ..."):
             candidates = shortlist_of(trials, self.run.config, yardstick.latency, yardstick.reference_ms, least)
         if self.run.config.shortlist == 1:
             return candidates[0].seed

@@ -206,6 +206,12 @@ nas.run.Run.append = append_two
 """
 
 
+SAYS_WHO_LISTENS = """
+import atexit, signal
+atexit.register(lambda: print("control-C:", signal.getsignal(signal.SIGINT)))
+"""
+
+
 def test_killed_anywhere_it_ends_as_if_nothing_had_happened(finished: Finished, tmp_path: Path) -> None:
     run = tmp_path / "killed"
     search = _recorded(finished, run, prelude=STOP_AFTER_TWO)
@@ -214,12 +220,13 @@ def test_killed_anywhere_it_ends_as_if_nothing_had_happened(finished: Finished, 
     before = (run / "trials.jsonl").read_bytes()
     with (run / "trials.jsonl").open("ab") as file:
         file.write(b'{"number": 2, "cho')  # what a kill in the middle of a write leaves
-    resumed = Search("search", "--resume", str(run))
+    resumed = Search("search", "--resume", str(run), prelude=SAYS_WHO_LISTENS)
     try:
         status, output = resumed.wait()
     finally:
         resumed.kill_everything()
     assert status == 0, output
+    assert "default_int_handler" in output.splitlines()[-1]  # Ray Tune's would swallow what comes after the trials
     assert (run / "trials.jsonl").read_bytes().startswith(before)
     assert journal(run) == journal(finished.run)
     shown = [step for step, _ in curves(run)["search/reward"]]
