@@ -275,5 +275,5 @@ class _Session:
             latencies[arch] = device.latencies().measured(arch)
             return model.settled(arch, latencies[arch].latency_ms)
 
-        found = bisected(seed.network.arch, settled, target)
+        found = bisected(seed.network.arch, settled, target, seed.cost)
         return found, latencies[found.arch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -66,16 +67,18 @@ def uniform(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
     raise NoMultiplierError(f"no uniform width multiplier comes down to {target:g}{least}")
 
 
-def bisected(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
+def bisected(seed: ArchSpec, cost: Cost, target: float, seed_cost: float) -> Uniform:
     """As `uniform`, of a cost that is dear to know, a measured one: a few networks are asked for.
 
     Its network is within the target, that of the next larger multiplier is not. Latency is no monotone function of the
-    multiplier, but nearly; there may be another such network.
+    multiplier, but nearly; there may be another such network. The walk begins where a cost that grows with the square of the
+    widths would be the target; its strides double until the target is passed, then what is left is halved.
 
     Args:
         seed: the network of multiplier 1.
         cost: of a network.
-        target: the most that it may cost.
+        target: the most that it may cost; positive.
+        seed_cost: about what the seed costs; positive.
 
     Raises:
         NoMultiplierError: even the smallest one costs more.
@@ -84,15 +87,20 @@ def bisected(seed: ArchSpec, cost: Cost, target: float) -> Uniform:
     for multiplier, arch in _grid(seed):
         largest.setdefault(arch.key, (multiplier, arch))
     networks = list(largest.values())
+    number, stride = sum(multiplier > math.sqrt(target / seed_cost) for multiplier, _ in networks), 1
     found, low, high = None, -1, len(networks)  # widest first: networks[low] is above the target, networks[high] is not
     while high - low > 1:
-        middle = (low + high) // 2
-        multiplier, arch = networks[middle]
+        number = min(max(number, low + 1), high - 1)
+        multiplier, arch = networks[number]
         asked = Uniform(multiplier, arch, cost(arch))
         if within(asked.cost, target):
-            found, high = asked, middle
+            found, high = asked, number
         else:
-            low = middle
+            low = number
+        if found is not None and low >= 0:
+            number = (low + high) // 2
+        else:
+            number, stride = number + (stride if found is None else -stride), 2 * stride
     if found is None:
         raise NoMultiplierError(f"no uniform width multiplier comes down to {target:g}")
     return found

@@ -215,8 +215,12 @@ class _Session:
     def _uniform(self, name: str, arch: ArchSpec) -> dict[str, ArchSpec]:
         """`arch` brought to the target by the uniform multiplier; nothing, and that is said, where none does."""
         with opened_yardstick(self.run) as yardstick:
+
+            def latency_ms(wide: ArchSpec) -> float:
+                return yardstick.latency(wide).latency_ms
+
             try:
-                found = bisected(arch, lambda wide: yardstick.latency(wide).latency_ms, yardstick.target_ms())
+                found = bisected(arch, latency_ms, yardstick.target_ms(), latency_ms(arch))
             except NoMultiplierError as error:
                 self.say(name, f"left out of the comparison: {error}")
                 return {}

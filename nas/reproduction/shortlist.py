@@ -64,7 +64,7 @@ def shortlist_of(
 def _fitted(seeds: Iterator[Seed], latency_ms: Callable[[ArchSpec], float], target_ms: float) -> Iterator[Candidate]:
     for seed in seeds:
         try:
-            yield Candidate(seed, bisected(seed.arch, latency_ms, target_ms))
+            yield Candidate(seed, bisected(seed.arch, latency_ms, target_ms, latency_ms(seed.arch)))
         except NoMultiplierError:
             continue
 
