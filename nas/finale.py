@@ -62,6 +62,15 @@ class FinalTraining:
         """Of what is kept of it."""
         return self.folder / f"{self.name}.json"
 
+    @property
+    def is_done(self) -> bool:
+        """It is kept, and of this network."""
+        return self.path.is_file() and self.finalist().arch == str(self.arch)
+
+    def finalist(self) -> Finalist:
+        """What is kept."""
+        return Finalist(**json.loads(self.path.read_text()))
+
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _train_finalist(
@@ -118,7 +127,7 @@ def train_finalists(
     """
     assert config.final is not None
     recipe = TrainingRecipe(**config.final.training.model_dump())
-    waiting = [one for one in trainings if not one.path.is_file()]
+    waiting = [one for one in trainings if not one.is_done]
     latencies = {one.path: measure(one.arch) for one in waiting}
     shared = ray.put(training), ray.put(test)
     options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial or 0.0}
@@ -157,7 +166,7 @@ def train_finalists(
         )
         write_json(one.path, asdict(finalist))
         finished(one)
-    return [Finalist(**json.loads(one.path.read_text())) for one in trainings]
+    return [one.finalist() for one in trainings]
 
 
 def export_winner(arch: ArchSpec, weights: Path, images: ImageSet, class_names: tuple[str, ...], folder: Path) -> float:

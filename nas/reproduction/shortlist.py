@@ -14,6 +14,7 @@ from itertools import islice
 from rich.console import Console
 
 from latency.latency import Latency
+from nas.errors import UserError
 from nas.finale import FinalTraining
 from nas.images import Images
 from nas.netadapt.uniform import NoMultiplierError, Uniform, bisected
@@ -58,7 +59,12 @@ def shortlist_of(
     seeds = seeds_of(trials, latency, reference_ms, target_ms, most_ms, least, config.widest_seed)
     if config.shortlist == 1:
         return [Candidate(next(seeds), None)]
-    return list(islice(_fitted(seeds, lambda arch: latency(arch).latency_ms, target_ms), config.shortlist))
+    found = list(islice(_fitted(seeds, lambda arch: latency(arch).latency_ms, target_ms), config.shortlist))
+    if not found:
+        raise UserError(
+            f"no uniform width multiplier brings a trial of the search to {target_ms:.3f} ms; take a slower target"
+        )
+    return found
 
 
 def _fitted(seeds: Iterator[Seed], latency_ms: Callable[[ArchSpec], float], target_ms: float) -> Iterator[Candidate]:

@@ -9,6 +9,9 @@ from search_spaces.arch import ArchSpec
 from search_spaces.edits import scaled
 
 _TWENTIETHS = 20
+_STEEPEST = (
+    1.2  # of a time that grows with the square of the widths; a network that this does not bring there is not measured
+)
 _ROUNDING = 1e-9  # 1.15 x 20 is no whole number in floating point
 
 
@@ -35,6 +38,8 @@ def widened(
     def slow_enough(twentieths: int) -> bool:
         return latency_ms(scaled(arch, twentieths / _TWENTIETHS)) >= target_ms
 
+    if _STEEPEST * own_ms * widest**2 < target_ms:
+        return None
     number = max(_TWENTIETHS + 1, min(round(_TWENTIETHS * math.sqrt(target_ms / own_ms)), largest))
     if number > largest:
         return None

@@ -1,3 +1,5 @@
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -5,8 +7,9 @@ from safetensors.torch import load_file, save_file
 from latency.latency import Latency
 from nas.accuracy import wilson_interval
 from nas.errors import UserError
-from nas.finale import check_baselines, export_winner
+from nas.finale import FinalTraining, check_baselines, export_winner
 from nas.finalist import Finalist
+from nas.run_folder import write_json
 from nas.trained import find_trained, model_card
 from nas.training import ImageSet
 from search_spaces.arch_string import parse_arch
@@ -27,6 +30,16 @@ def test_a_finalist_knows_its_figures():
     assert finalist.measured == latency
     unmeasured = Finalist("winner", str(ARCH), 10, 20, num_test=360, num_correct=0, latency=None, training_s=1.5)
     assert unmeasured.measured is None
+
+
+def test_a_training_is_done_where_what_is_kept_is_of_the_same_network(tmp_path):
+    training = FinalTraining("winner", ARCH, 3, tmp_path)
+    assert not training.is_done
+    finalist = Finalist("winner", str(ARCH), 10, 20, num_test=360, num_correct=270, latency=None, training_s=1.5)
+    write_json(training.path, asdict(finalist))
+    assert training.is_done
+    assert training.finalist() == finalist
+    assert not replace(training, arch=get("mobilenet_v2")).is_done
 
 
 def test_baselines():

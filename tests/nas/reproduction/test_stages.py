@@ -144,6 +144,8 @@ def test_those_on_the_shortlist_are_compared_at_the_target():
 def test_without_a_shortlist_nothing_is_fitted():
     (only,) = shortlist_of([trial(0, 1.0, 0.9), trial(1, 0.9, 0.8)], config(), latency, 10, lambda arch: [arch])
     assert (only.seed.trial.number, only.fitted) == (0, None)
+    with pytest.raises(UserError, match="no uniform width multiplier brings a trial"):
+        shortlist_of([trial(0, 1.0, 0.9)], config(target="0.001ms", shortlist=2), latency, 10, lambda arch: [arch])
     with pytest.raises(UserError, match="as slow as the target"):
         shortlist_of([trial(0, 0.3, 0.9)], config(shortlist=2), latency, 10, lambda arch: [arch])
 
@@ -163,7 +165,9 @@ def test_widening_measures_few_networks_and_stops_at_the_first_that_is_slow_enou
     assert multiplier == next(wider for wider in grid if ms(scaled(SEED, wider)) >= target_ms * own)
     assert arch == scaled(SEED, multiplier)
     assert len(asked) <= 12
+    asked.clear()
     assert widened(SEED, latency_ms, own, 100 * own, 2.0) is None
+    assert not asked
     assert widened(SEED, latency_ms, own, 1.01 * own, 1.04) is None
 
 
