@@ -23,7 +23,7 @@ from nas.training import ImageSet, num_correct, train
 from nas.training_recipe import TrainingRecipe
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
-from search_spaces.count import count
+from search_spaces.count import Counts, count
 from search_spaces.lower import lower
 from search_spaces.torch_module import build_module
 
@@ -70,6 +70,12 @@ class FinalTraining:
     def finalist(self) -> Finalist:
         """What is kept."""
         return Finalist(**json.loads(self.path.read_text()))
+
+    def keep(self, finalist: Finalist, weights: Weights) -> None:
+        """Write both; what says that it is done comes last."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, self.folder / f"{self.name}.safetensors")
+        write_json(self.path, asdict(finalist))
 
 
 @ray.remote(num_cpus=1, max_retries=0)
@@ -149,24 +155,33 @@ def train_finalists(
                 "then go on with --resume: what is done is kept"
             ) from None
         counts = count(lower(one.arch, config.latency.resolution, num_classes))
-        found = latencies[one.path]
-        one.folder.mkdir(parents=True, exist_ok=True)
-        save_file(weights, one.folder / f"{one.name}.safetensors")
-        finalist = Finalist(
-            name=one.name,
-            arch=str(one.arch),
-            macs=counts.macs,
-            params=counts.params,
-            num_test=len(test),
-            num_correct=correct,
-            latency=found.latency.to_dict() if found else None,
-            training_s=round(seconds, 3),
-            device_latencies={n: x.to_dict() for n, x in found.device_latencies.items()} if found else {},
-            inherited=one.name in initial,
-        )
-        write_json(one.path, asdict(finalist))
+        finalist = _finalist(one, counts, latencies[one.path], correct, len(test), seconds, one.name in initial)
+        one.keep(finalist, weights)
         finished(one)
     return [one.finalist() for one in trainings]
+
+
+def _finalist(
+    done: FinalTraining,
+    counts: Counts,
+    found: FinalLatency | None,
+    correct: int,
+    num_test: int,
+    seconds: float,
+    inherited: bool,
+) -> Finalist:
+    return Finalist(
+        name=done.name,
+        arch=str(done.arch),
+        macs=counts.macs,
+        params=counts.params,
+        num_test=num_test,
+        num_correct=correct,
+        latency=found.latency.to_dict() if found else None,
+        training_s=round(seconds, 3),
+        device_latencies={n: x.to_dict() for n, x in found.device_latencies.items()} if found else {},
+        inherited=inherited,
+    )
 
 
 def export_winner(arch: ArchSpec, weights: Path, images: ImageSet, class_names: tuple[str, ...], folder: Path) -> float:

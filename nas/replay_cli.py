@@ -70,6 +70,7 @@ def _search(folder: Path) -> dict[str, Any]:
 
 def _adaptation(folder: Path) -> dict[str, Any]:
     from nas.netadapt.adapt_replay import replay_adaptation
+    from nas.netadapt.words import steps_text
 
     replay = replay_adaptation(folder)
     chance = f" and {replay.num_random} random ones" if replay.num_random else ""
@@ -79,11 +80,12 @@ def _adaptation(folder: Path) -> dict[str, Any]:
         "num_random_steps": replay.num_random,
         "num_proposals": replay.num_proposals,
         "arch": str(replay.arch),
-        "text": f"{replay.num_steps} steps{chance}, {replay.num_proposals} proposals",
+        "text": f"{steps_text(replay.num_steps)}{chance}, {replay.num_proposals} proposals",
     }
 
 
 def _reproduction(folder: Path) -> dict[str, Any]:
+    from nas.netadapt.words import steps_text
     from nas.reproduction.reproduce_replay import replay_reproduction
 
     replay = replay_reproduction(folder)
@@ -93,7 +95,7 @@ def _reproduction(folder: Path) -> dict[str, Any]:
         "num_steps": replay.num_steps,
         "num_edits": replay.num_edits,
         "arch": str(replay.arch),
-        "text": f"{replay.num_suggestions} suggestions, {replay.num_steps} steps, {replay.num_edits} edits",
+        "text": f"{replay.num_suggestions} suggestions, {steps_text(replay.num_steps)}, {replay.num_edits} edits",
     }
 
 

@@ -166,3 +166,8 @@ def _runs(numbers: Sequence[int]) -> str:
         else:
             runs.append([number])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def steps_text(number: int) -> str:
+    """``1 step``, ``2 steps``."""
+    return "1 step" if number == 1 else f"{number} steps"

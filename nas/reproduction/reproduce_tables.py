@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from latency.latency import Latency
-from nas.netadapt.adapt_record import AdaptRecord
 from nas.netadapt.adapt_tables import accuracy_text, points_text, widths_of
 from nas.netadapt.final_network import FinalNetwork
-from nas.netadapt.words import width_words
+from nas.netadapt.words import steps_text, width_words
 from nas.report_tables import TextTable, latency_text, millions, percent
 from nas.reproduction.reproduce_record import FOUND, ReproduceRecord
 from nas.reproduction.reproduce_run import ADAPT
@@ -55,17 +54,13 @@ def _stage_words(record: ReproduceRecord, name: str) -> str:
             return f"seed: {named}" if named else f"seed: trial {record.seed_trial} of {len(record.trials)}"
         case "adapt":
             found = record.adaptation(ADAPT)
-            return f"NetAdapt, {_steps(found)}" if found else "NetAdapt"
+            return f"NetAdapt, {steps_text(len(found.steps))}" if found else "NetAdapt"
         case "redesign":
             kept = [trial.edit for trial in record.edits if trial.kept]
             return f"redesign: {', '.join(kept) or 'no edit'} kept"
         case _:
             found = record.adaptation(name)
-            return f"NetAdapt to the target, {_steps(found)}" if found else name
-
-
-def _steps(record: AdaptRecord) -> str:
-    return "1 step" if len(record.steps) == 1 else f"{len(record.steps)} steps"
+            return f"NetAdapt to the target, {steps_text(len(found.steps))}" if found else name
 
 
 def shortlist_table(entries: Sequence[Shortlisted]) -> TextTable:
