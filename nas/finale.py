@@ -119,8 +119,8 @@ def train_finalists(
         trainings: what is trained.
         initial: name -> weights with which a network begins; the others begin from scratch.
         measure: latency of one of them, or None; called while nothing trains.
-        training: the whole training split, held-out images included.
-        test: the test split; each training reads it once.
+        training: trained on: of a final comparison the whole training split, held-out images included.
+        test: judged on, once by each training; none of them is in `training`.
         num_classes: of the data set.
         config: the recipe and resources.
         finished: told each training that is done.
