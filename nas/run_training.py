@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from nas.captured_gradients import network_gradients
 from nas.checkpoint import read_checkpoint, write_checkpoint
 from nas.data import holdout_split
 from nas.distillation import Distillation
@@ -17,7 +18,7 @@ from nas.train_config import TrainConfig
 from nas.train_data import TrainingData, splits
 from nas.train_run import TEACHER, TrainFolder, TrainRun
 from nas.trained import find_trained
-from nas.training import DivergedError, Epoch, LossGradients, Training, num_correct, own_randomness, steps_per_epoch
+from nas.training import DivergedError, Epoch, Training, num_correct, own_randomness, steps_per_epoch
 from nas.training_recipe import bn_momentum
 from nas.weights import load_weights
 from search_spaces.lower import lower
@@ -86,7 +87,7 @@ def take_up(folder: TrainFolder, dataset: TrainingData, device: torch.device, sh
     config = folder.config
     images, holdout = splits(config, dataset)
     module = _module(folder, dataset.num_classes, len(images)).to(device)
-    gradients = LossGradients(module, config.recipe.label_smoothing, _distillation(folder, device))
+    gradients = network_gradients(module, device, config.recipe.label_smoothing, _distillation(folder, device))
     training = Training(module, images.to(device), config.recipe, config.seed, gradients, share)
     if folder.checkpoint.is_file():
         read_checkpoint(folder.checkpoint, training)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latency.measuring_lock import training_step
+from nas.captured_gradients import network_gradients
 from nas.errors import UserError
 from nas.gradients import Gradients, LossGradients, mixed_precision, training_loss
 from nas.image_set import ImageSet, ImageSource, normalised
@@ -132,7 +133,7 @@ class Training:
         self._share = share
         if gradients is None:
             assert isinstance(module, GraphModule), "what is no single network says how it gets its gradients"
-            gradients = LossGradients(module, recipe.label_smoothing)
+            gradients = network_gradients(module, data.device, recipe.label_smoothing)
         self._gradients = MicroBatches(module.parameters(), gradients)
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = make_optimizer(module, recipe)
