@@ -25,7 +25,7 @@ from nas.reproduction.reproduce_config import ReproduceConfig
 from nas.reproduction.reproduce_run import ADAPT, LANDING, RANDOM, SEARCH, SHORTLISTS, ReproduceRun
 from nas.reproduction.search_stage import searched
 from nas.reproduction.seed import Seed
-from nas.reproduction.shortlist import judged, shortlist_of, trained_shortlist
+from nas.reproduction.shortlist import Candidate, judged, shortlist_of, trained_shortlist
 from nas.reproduction.shortlisted import best_of
 from nas.reproduction.yardstick import opened_yardstick
 from nas.training_recipe import TrainingRecipe
@@ -145,7 +145,9 @@ class _Session:
         """Of a search: its best trial, or the best of its best trials after a longer training."""
         trials = searched(self.run, stage, self.images, self.console, self.ray_address)
         with opened_yardstick(self.run) as yardstick, self.console.status("measuring the best trials ..."):
-            candidates = shortlist_of(trials, self.run.config, yardstick.latency, yardstick.reference_ms, least)
+            candidates = shortlist_of(
+                trials, self.run.config, yardstick.latency, yardstick.reference_ms, least, self._say_fitted
+            )
         if self.run.config.shortlist == 1:
             return candidates[0].seed
         self.say("shortlist", f"the best {len(candidates)} trials, brought to the target, trained")
@@ -155,6 +157,14 @@ class _Session:
         document = {"num_holdout": num_holdout, "trials": [entry.to_dict() for entry in entries]}
         self.run.write(SHORTLISTS[stage], document)
         return candidates[entries.index(best_of(entries))].seed
+
+    def _say_fitted(self, candidate: Candidate) -> None:
+        if candidate.fitted is not None:
+            fitted = candidate.fitted
+            self.say(
+                "measured",
+                f"trial {candidate.seed.trial.number}: {fitted.multiplier:.2f} x its widths, {fitted.cost:.3f} ms",
+            )
 
     def _least(self, arch: ArchSpec) -> list[ArchSpec]:
         return with_and_without_edits(arch, self.run.config)

@@ -47,10 +47,11 @@ def shortlist_of(
     latency: Callable[[ArchSpec], Latency],
     reference_ms: float,
     least: Callable[[ArchSpec], Sequence[ArchSpec]],
+    fitted: Callable[[Candidate], None] = lambda _: None,
 ) -> list[Candidate]:
     """The first ``config.shortlist`` of `seeds_of`, fewer where there are fewer; with one alone nothing is fitted.
 
-    One that no multiplier brings to the target is left out.
+    One that no multiplier brings to the target is left out. Each that was brought there is told to `fitted`.
 
     Raises:
         UserError: there is none.
@@ -59,7 +60,10 @@ def shortlist_of(
     seeds = seeds_of(trials, latency, reference_ms, target_ms, most_ms, least, config.widest_seed)
     if config.shortlist == 1:
         return [Candidate(next(seeds), None)]
-    found = list(islice(_fitted(seeds, lambda arch: latency(arch).latency_ms, target_ms), config.shortlist))
+    found = []
+    for candidate in islice(_fitted(seeds, lambda arch: latency(arch).latency_ms, target_ms), config.shortlist):
+        fitted(candidate)
+        found.append(candidate)
     if not found:
         raise UserError(
             f"no uniform width multiplier brings a trial of the search to {target_ms:.3f} ms; take a slower target"

@@ -127,7 +127,9 @@ def config(**sections):
 def test_those_on_the_shortlist_are_compared_at_the_target():
     """One that is slow by itself is not ahead for that."""
     trials = [trial(0, 1.0, 0.9), trial(1, 0.9, 0.8), trial(2, 0.95, 0.7), trial(3, 0.5, 0.99), trial(4, 0.8, 0.6)]
-    found = shortlist_of(trials, config(shortlist=3), latency, 10, lambda arch: [arch])
+    told = []
+    found = shortlist_of(trials, config(shortlist=3), latency, 10, lambda arch: [arch], told.append)
+    assert told == found
     assert [candidate.seed.trial.number for candidate in found] == [0, 1, 2]
     for candidate in found:
         fitted = candidate.fitted
