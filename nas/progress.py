@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn
 from rich.table import Table
 from rich.text import Text
 
+from nas.live_panel import LivePanel
 from nas.trial import Trial, best_trial, pareto_front
 
 NUM_LATEST = 5
@@ -21,7 +20,7 @@ WINDOW = 10
 """Trials that rewards are averaged over, to see whether the controller gets anywhere."""
 
 
-class SearchProgress:
+class SearchProgress(LivePanel):
     """Progress of a study; a context manager.
 
     Args:
@@ -32,7 +31,7 @@ class SearchProgress:
     """
 
     def __init__(self, console: Console, num_trials: int, target_ms: float, elapsed_s: float = 0.0) -> None:
-        self._console = console
+        super().__init__(console, "trials", num_trials, MofNCompleteColumn(), elapsed_s)
         self._num_trials = num_trials
         self._target_ms = target_ms
         self._trials: list[Trial] = []
@@ -40,34 +39,13 @@ class SearchProgress:
         self._running: dict[int, float | None] = {}
         self._started = time.monotonic()
         self._num_resumed = 0
-        self._bar = Progress(
-            TextColumn("trials"),
-            BarColumn(bar_width=40),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        self._task = self._bar.add_task("trials", total=num_trials, left="")
-        self._bar.tasks[0].start_time = self._bar.get_time() - elapsed_s
-        self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> SearchProgress:
-        if self._live:
-            self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.__exit__(kind, error, traceback)
 
     def resume(self, trials: list[Trial]) -> None:
         """Trials that an earlier process finished."""
         self._trials = list(trials)
         self._front = pareto_front(self._trials)
         self._num_resumed = self._num_distinct
-        self._bar.update(self._task, completed=self._num_distinct)
+        self._advance(self._num_distinct, left="")
 
     def estimate(self, number: int, accuracy: float) -> None:
         """A running trial has reached `accuracy`."""
@@ -78,7 +56,7 @@ class SearchProgress:
         self._running.pop(trial.number, None)
         self._trials.append(trial)
         self._front = pareto_front([*self._front, trial])
-        self._bar.update(self._task, completed=self._num_distinct, left=self._time_left())
+        self._advance(self._num_distinct, self._time_left())
         if trial.status == "failed":
             self._console.print(
                 f"trial {trial.number} failed: {trial.reason}", markup=False, style="yellow", soft_wrap=True
@@ -110,9 +88,7 @@ class SearchProgress:
         parts = [f"{count} trial {trial.number}: {describe(trial)}", f"best {describe(best)}" if best else ""]
         return "; ".join(part for part in (*parts, self._time_left()) if part)
 
-    def __rich__(self) -> Table:
-        table = Table.grid(padding=(0, 1))
-        table.add_row(self._bar)
+    def _add_rows(self, table: Table) -> None:
         best = best_trial(self._trials)
         table.add_row(f"best     {describe(best) if best else 'none yet'} (target {self._target_ms:.2f} ms)")
         if self._front:
@@ -124,7 +100,6 @@ class SearchProgress:
             table.add_row(f"running  {running}")
         for trial in reversed(self._trials[-NUM_LATEST:]):
             table.add_row(Text(f"trial {trial.number:<3}{describe(trial)}", style="dim"))
-        return table
 
 
 def front_text(front: list[Trial]) -> str:

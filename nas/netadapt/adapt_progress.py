@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from nas.live_panel import LivePanel
 from nas.netadapt.step_record import StepRecord
 from nas.netadapt.words import narrowing_words, step_words
 from nas.report_tables import duration
@@ -31,7 +30,7 @@ class Scoring(Protocol):
         ...
 
 
-class AdaptProgress:
+class AdaptProgress(LivePanel):
     """Progress of an adaptation; a context manager.
 
     Args:
@@ -52,7 +51,8 @@ class AdaptProgress:
         name: str = "adapted",
         elapsed_s: float = 0.0,
     ) -> None:
-        self._console = console
+        amount = TextColumn("{task.percentage:.0f} % of the way")
+        super().__init__(console, name, max(seed_cost - target, 0.0), amount, elapsed_s)
         self._text = text
         self._target = target
         self._seed_cost = seed_cost
@@ -60,34 +60,13 @@ class AdaptProgress:
         self._steps: list[StepRecord] = []
         self._narrowed = "no step accepted yet"
         self._scoring = ""
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=40),
-            TextColumn("{task.percentage:.0f} % of the way"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        self._task = self._bar.add_task(name, total=max(seed_cost - target, 0.0), left="")
-        self._bar.tasks[0].start_time = self._bar.get_time() - elapsed_s
-        self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> AdaptProgress:
-        if self._live:
-            self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.__exit__(kind, error, traceback)
 
     def resumed(self, steps: Sequence[StepRecord]) -> None:
         """Steps that an earlier process accepted."""
         self._steps = list(steps)
         if steps:
             self._narrowed = _narrowed(steps[-1])
-        self._advance()
+        self._came_down()
         if steps and not self._live:
             self._print(f"{self._name}: goes on after step {steps[-1].step}; {self._standing()}")
 
@@ -100,7 +79,7 @@ class AdaptProgress:
         """A step is over."""
         self._steps.append(step)
         self._narrowed, self._scoring = _narrowed(step), ""
-        self._advance()
+        self._came_down()
         if not self._live:
             left = f"; {self._left()}" if self._left() else ""
             self._print(f"{self._name} {step.step}: {self._narrowed}: {self._standing()}{left}")
@@ -113,9 +92,9 @@ class AdaptProgress:
     def _cost(self) -> float:
         return self._steps[-1].cost if self._steps else self._seed_cost
 
-    def _advance(self) -> None:
+    def _came_down(self) -> None:
         done = min(self._seed_cost - self._cost, self._seed_cost - self._target)
-        self._bar.update(self._task, completed=max(done, 0.0), left=self._left())
+        self._advance(max(done, 0.0), self._left())
 
     def _left(self) -> str:
         """By what a step took and saved on average; nothing before the first, at the end, or where nothing was saved."""
@@ -131,14 +110,11 @@ class AdaptProgress:
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def __rich__(self) -> Table:
-        table = Table.grid(padding=(0, 1))
-        table.add_row(self._bar)
+    def _add_rows(self, table: Table) -> None:
         table.add_row(Text(f"at       {self._standing()}"))
         table.add_row(Text(f"last     {self._narrowed}"))
         if self._scoring:
             table.add_row(Text(f"scoring  {self._scoring}"))
-        return table
 
 
 def _narrowed(step: StepRecord) -> str:
