@@ -151,7 +151,8 @@ def test_a_recorded_step_is_the_step():
 
 
 def test_a_recorded_step_draws_its_dropout_anew():
-    module = build_module(lower(parse_arch("stem_k3_s22_o16 r1_k3_s11_e1_i16_o16 head_o64_d0.5"), 8, 2), 0).to(GPU).train()
+    arch = parse_arch("stem_k3_s22_o16 r1_k3_s11_e1_i16_o16 head_o64_d0.5")
+    module = build_module(lower(arch, 8, 2), 0).to(GPU).train()
     gradients = CapturedGradients(module)
     data = bright_or_dark(16, 0).to(GPU)
     images, generator = data.normalised(data.images), torch.Generator()
