@@ -101,6 +101,13 @@ def standalone_jobs(archs: Sequence[ArchSpec], recipe: TrainingRecipe, seed: int
     ]
 
 
+def all_jobs(
+    config: Config, archs: Sequence[ArchSpec], jobs: Sequence[Sequence[Job]], short: TrainingRecipe
+) -> list[Job]:
+    """All trainings of a check: those of `standalone_jobs`, and the short one of each network."""
+    return [*(job for of_arch in jobs for job in of_arch), *(Job(arch, short, config.seed) for arch in archs)]
+
+
 def check_proxies(
     config: Config,
     images: Images,
@@ -110,7 +117,7 @@ def check_proxies(
     supernet: tuple[Evaluator, float] | None,
     finished: Callable[[Job, Standalone], None],
 ) -> ProxyCheck:
-    """Train the networks by themselves, score them by every proxy, compare. Needs Ray.
+    """Train the networks by themselves, score them by every proxy, compare. Needs Ray where a training was not done before.
 
     Args:
         config: the recipe.
@@ -125,8 +132,7 @@ def check_proxies(
         UserError: a training failed.
     """
     flat = [job for of_arch in jobs for job in of_arch]
-    brief = [Job(arch, short, config.seed) for arch in archs]
-    outcomes = train_standalone([*flat, *brief], config, images, finished)
+    outcomes = train_standalone(all_jobs(config, archs, jobs, short), config, images, finished)
     alone = iter(outcomes[: len(flat)])
     accuracies = tuple(tuple(next(alone).accuracy for _ in of_arch) for of_arch in jobs)
     truth = np.array([np.mean(of_arch) for of_arch in accuracies])

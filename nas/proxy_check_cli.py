@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,9 +14,13 @@ from nas.errors import UserError
 from nas.latency_cli import Json, print_json
 
 if TYPE_CHECKING:
-    from nas.config import EvaluatorSection
+    from nas.config import Config, EvaluatorSection
+    from nas.images import Images
     from nas.proxy_check import Judgement, ProxyCheck
     from nas.rank_correlation import Interval
+    from nas.standalone import Job, Standalone
+    from nas.training_recipe import TrainingRecipe
+    from search_spaces.arch import ArchSpec
 
 
 def proxy_check_command(
@@ -36,6 +41,7 @@ def proxy_check_command(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key of the recipe. Repeatable.", metavar="KEY=VALUE")
     ] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Join this Ray cluster (or 'auto').")] = None,
     as_json: Json = False,
 ) -> None:
     """Is the recipe's estimate of accuracy worth trusting? Trains networks by themselves and ranks them by every proxy.
@@ -44,17 +50,57 @@ def proxy_check_command(
     networks; the ceiling is what a second training with another seed reaches. What has been trained is remembered, so
     that a check that was interrupted, or is asked for more networks, goes on.
     """
-    from dataclasses import replace
+    from contextlib import nullcontext
 
-    from nas.config import load_config
     from nas.evaluators import supernet_evaluator
+    from nas.proxy_check import all_jobs, check_proxies, to_json
+    from nas.ray_cluster import check_address, ray_cluster
+    from nas.standalone import num_left
+
+    if ray_address is not None:
+        check_address(ray_address)
+    overrides = list(assignments or []) + ([f"data.source={json.dumps(data)}"] if data else [])
+    plan = _planned(config, overrides, networks, repeats, epochs)
+    recipe = plan.recipe
+    trainings = all_jobs(recipe, plan.archs, plan.jobs, plan.short)
+    log, num_done = Console(stderr=True), 0
+
+    def finished(job: Job, outcome: Standalone) -> None:
+        nonlocal num_done
+        num_done += 1
+        which = f"{num_done}/{len(trainings)}  {job.recipe.epochs} epochs, seed {job.seed}"
+        log.print(f"{which}: {outcome.accuracy:.1%}  {job.arch}", highlight=False, soft_wrap=True, markup=False)
+
+    evaluator = supernet_evaluator(recipe, plan.images, log) if supernet else None
+    num_cpus = (recipe.concurrency or 1) * recipe.cpus_per_trial
+    trains = num_left(trainings, recipe, plan.images) > 0
+    room = (ray_address, num_cpus, recipe.cpus_per_trial, recipe.gpus_per_trial or 0.0)
+    with ray_cluster(*room) if trains else nullcontext():
+        found = check_proxies(recipe, plan.images, plan.archs, plan.jobs, plan.short, evaluator, finished)
+    if as_json:
+        print_json(to_json(found))
+    else:
+        _print(found, _proxy(recipe.evaluator), Console())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a check trains: networks, the trainings of each, the recipe of the short ones."""
+
+    recipe: Config
+    images: Images
+    archs: list[ArchSpec]
+    jobs: list[list[Job]]
+    short: TrainingRecipe
+
+
+def _planned(config: str, overrides: list[str], networks: int, repeats: int | None, epochs: int | None) -> _Plan:
+    from nas.config import load_config
     from nas.images import Images
-    from nas.proxy_check import check_proxies, networks_to_check, standalone_jobs, to_json
-    from nas.ray_cluster import ray_cluster
+    from nas.proxy_check import networks_to_check, standalone_jobs
     from nas.recipe_check import check, resolved
     from nas.training_recipe import TrainingRecipe
 
-    overrides = list(assignments or []) + ([f"data.source={json.dumps(data)}"] if data else [])
     recipe = load_config(config, overrides)
     check(recipe)
     if recipe.final is None:
@@ -66,29 +112,12 @@ def proxy_check_command(
     assert ready.final is not None
     training = TrainingRecipe(**ready.final.training.model_dump())
     training = replace(training, epochs=epochs or training.epochs)
-    short = TrainingRecipe(**ready.evaluator.training.model_dump())
     try:
         archs = networks_to_check(ready, networks)
     except ValueError as error:
         raise UserError(str(error)) from None
     jobs = standalone_jobs(archs, training, ready.seed, len(archs) if repeats is None else min(repeats, len(archs)))
-    log = Console(stderr=True)
-    num_jobs = sum(len(of_arch) for of_arch in jobs) + len(archs)
-    num_done = 0
-
-    def finished(job: Any, outcome: Any) -> None:
-        nonlocal num_done
-        num_done += 1
-        text = f"{num_done}/{num_jobs}  {job.recipe.epochs} epochs, seed {job.seed}: {outcome.accuracy:.1%}  {job.arch}"
-        log.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    evaluator = supernet_evaluator(ready, images, log) if supernet else None
-    with ray_cluster(None, (ready.concurrency or 1) * ready.cpus_per_trial):
-        found = check_proxies(ready, images, archs, jobs, short, evaluator, finished)
-    if as_json:
-        print_json(to_json(found))
-    else:
-        _print(found, _proxy(ready.evaluator), Console())
+    return _Plan(ready, images, archs, jobs, TrainingRecipe(**ready.evaluator.training.model_dump()))
 
 
 def _proxy(section: EvaluatorSection) -> str:

@@ -56,7 +56,8 @@ def train_standalone(
 ) -> list[Standalone]:
     """The outcome of each job; those that were done before, in this process or another, are remembered.
 
-    Needs Ray, started or joined (`nas.ray_cluster`); trains as many at once as the recipe's resources allow.
+    Needs Ray, started or joined (`nas.ray_cluster`), where `num_left` are any; trains as many at once as the recipe's
+    resources allow.
 
     Args:
         jobs: what to train.
@@ -72,7 +73,8 @@ def train_standalone(
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome is not None:
             finished(job, outcome)
-    trainers = {job.recipe: ray.put(proxy_trainer(config, images, job.recipe)) for job in jobs}
+    left = [job for job, outcome in zip(jobs, outcomes, strict=True) if outcome is None]
+    trainers = {recipe: ray.put(proxy_trainer(config, images, recipe)) for recipe in {job.recipe for job in left}}
     options = {"num_cpus": config.cpus_per_trial, "num_gpus": config.gpus_per_trial or 0.0}
     tasks = {
         _train.options(name=f"stand-alone {number}", **options).remote(
@@ -93,6 +95,11 @@ def train_standalone(
         outcomes[number] = outcome
         finished(jobs[number], outcome)
     return [outcome for outcome in outcomes if outcome is not None]
+
+
+def num_left(jobs: Sequence[Job], config: Config, images: Images) -> int:
+    """How many of the jobs were not done before; with none `train_standalone` does without Ray."""
+    return sum(_remembered(_file(job, config, images)) is None for job in jobs)
 
 
 def _file(job: Job, config: Config, images: Images) -> Path:

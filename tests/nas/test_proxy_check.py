@@ -56,8 +56,8 @@ def check(folder, *options):
     return Search(*command, cwd=folder, variables={"XDG_CACHE_HOME": str(folder / "cache")} | OPEN).finish()
 
 
-def test_a_whole_check_and_what_is_remembered_of_it(folder):
-    status, output = check(folder, "--json")
+def test_a_whole_check_and_what_is_remembered_of_it(folder, cluster):
+    status, output = check(folder, "--json", "--ray-address", cluster)
     assert status == 0, output
     lines, document = output[: output.index("{\n")], output[output.index("{\n") :]
     found = json.loads(document)
@@ -77,7 +77,7 @@ def test_a_whole_check_and_what_is_remembered_of_it(folder):
     macs = [network["scores"]["MACs"] for network in found["networks"]]
     assert macs == sorted(macs)
 
-    status, output = check(folder, "--no-supernet")
+    status, output = check(folder, "--no-supernet")  # has nothing to start Ray for
 
     assert status == 0, output
     assert output.count("epochs, seed") == 10

@@ -98,7 +98,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metered = _metered()
     variants = [v for _, arch in _networks() for v in (arch, all_edits(arch, list(EDITS)))]
     target_ms = 0.9 * min(metered.latency(arch).latency_ms for arch in variants)
-    training = {"batch_size": 16, "epochs": 2}
+    training = {"batch_size": 16, "epochs": 1}
     recipe = {
         "format": "nas-reproduce",
         "target": f"{target_ms:.6f}ms",
