@@ -21,7 +21,7 @@ search: install
 QUIET := tests/latency/test_deployment.py tests/latency/test_meter_process.py tests/nas/test_measuring_commands.py
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder \
 		$(addprefix --ignore=,$(QUIET))
 	$(BIN)/python -m pytest -m "not slow" $(QUIET)
 

@@ -67,21 +67,25 @@ class CapturedGradients:
     def _recorded(self, images: Tensor, labels: Tensor) -> _Recording:
         images, labels = images.clone(memory_format=torch.channels_last), labels.clone()
         before = [buffer.clone() for buffer in self._module.buffers()]
+        try:
+            self._take_eager_steps(images, labels)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                loss = self._step(images, labels)
+            return _Recording(graph, images, labels, loss, [parameter.grad for parameter in self._parameters])
+        finally:
+            for buffer, value in zip(self._module.buffers(), before, strict=True):
+                buffer.copy_(value)
+
+    def _take_eager_steps(self, images: Tensor, labels: Tensor) -> None:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.random.fork_rng():
+        with torch.cuda.stream(stream), torch.random.fork_rng([torch.cuda.current_device()]):
             for _ in range(NUM_EAGER):
                 self._clear()
                 self._step(images, labels)
         torch.cuda.current_stream().wait_stream(stream)
         self._clear()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            loss = self._step(images, labels)
-        gradients = [parameter.grad for parameter in self._parameters]
-        for buffer, value in zip(self._module.buffers(), before, strict=True):
-            buffer.copy_(value)
-        return _Recording(graph, images, labels, loss, gradients)
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         with mixed_precision(images.device):

@@ -219,6 +219,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if not Path(args.check).is_file():
+        parser.error(f"--check {args.check}: no such file; make it with nas proxy-check --no-supernet --json")
     torch.set_num_threads(len(available_cores()) or torch.get_num_threads())
     config = load_config(args.config, [f"data.source={json.dumps(args.data)}", *args.set])
     images = Images.load(config)
