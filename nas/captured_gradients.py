@@ -46,9 +46,9 @@ class CapturedGradients:
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """As `Gradients`; draws nothing from `generator`."""
-        there = [None if parameter.grad is None else parameter.grad.clone() for parameter in self._parameters]
         if self._short_of_memory:
             return self._step(images, labels)
+        there = [None if parameter.grad is None else parameter.grad.clone() for parameter in self._parameters]
         recording = self._recordings.get(images.shape)
         if recording is None:
             try:

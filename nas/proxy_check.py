@@ -104,7 +104,7 @@ def standalone_jobs(archs: Sequence[ArchSpec], recipe: TrainingRecipe, seed: int
 def all_jobs(
     config: Config, archs: Sequence[ArchSpec], jobs: Sequence[Sequence[Job]], short: TrainingRecipe
 ) -> list[Job]:
-    """All trainings of a check: those of `standalone_jobs`, and the short one of each network."""
+    """All trainings of a check: those of `standalone_jobs`, then the short one of each network."""
     return [*(job for of_arch in jobs for job in of_arch), *(Job(arch, short, config.seed) for arch in archs)]
 
 
@@ -131,12 +131,12 @@ def check_proxies(
     Raises:
         UserError: a training failed.
     """
-    flat = [job for of_arch in jobs for job in of_arch]
+    num_alone = sum(len(of_arch) for of_arch in jobs)
     outcomes = train_standalone(all_jobs(config, archs, jobs, short), config, images, finished)
-    alone = iter(outcomes[: len(flat)])
+    alone = iter(outcomes[:num_alone])
     accuracies = tuple(tuple(next(alone).accuracy for _ in of_arch) for of_arch in jobs)
     truth = np.array([np.mean(of_arch) for of_arch in accuracies])
-    trained_briefly = outcomes[len(flat) :]
+    trained_briefly = outcomes[num_alone:]
     rankings = [
         *([_of_evaluator("supernet", *supernet, archs, config.seed)] if supernet else []),
         Ranking(
@@ -151,7 +151,7 @@ def check_proxies(
         archs=tuple(archs),
         truth=truth,
         accuracies=accuracies,
-        standalone_s=float(np.mean([outcome.seconds for outcome in outcomes[: len(flat)]])),
+        standalone_s=float(np.mean([outcome.seconds for outcome in outcomes[:num_alone]])),
         ceiling=_ceiling(accuracies),
         judgements=tuple(_judged(rankings, truth)),
     )

@@ -3,8 +3,8 @@
     nas proxy-check --config mnas_large.yaml --data imagenette64.npz --networks 36 --no-supernet --json > check.json
     python experiments/benchmarks/supernet_recipes.py --data imagenette64.npz --check check.json [--way NAME ...] [--json]
 
-All ways see about as many images through a network: `--epochs` times the training images. Tau is that of the score by which
-searches rank, on held-out images, with the mean accuracy of each network's trainings; 95 % intervals over networks.
+All ways but one see about as many images through a network: `--epochs` times the training images. Tau is that of the score
+by which searches rank, on held-out images, with the mean accuracy of each network's trainings; 95 % intervals over networks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,7 +45,13 @@ from search_spaces.supernet import Supernet
 
 WARM_UP = 0.25
 """Share of the steps in which widths and operations are the largest more often than drawn (after TuNAS, arXiv 2008.06120,
-section 3.5, whose masks train all of them at once)."""
+whose warm-up of operations averages all of them instead)."""
+
+
+Sampling = Literal["fair", "uniform", "warm", "anchor", "sandwich"]
+
+NUM_SANDWICHED = 4
+"""Candidates a step that see the same images: the largest, the smallest, two others."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Way:
     """
 
     sharing: Sharing
-    sampling: str
+    sampling: Sampling
     batch_size: int
     learning_rate: float
     images: float = 1.0
@@ -97,7 +103,8 @@ def smallest(choice: Choice) -> Option:
 def sandwich(space: SearchSpace, generator: torch.Generator) -> list[dict[str, Option]]:
     """The largest candidate, the smallest, and two others."""
     ends = [{choice.name: option(choice) for choice in space.choices} for option in (largest, smallest)]
-    return [*ends, *uniform_path(space, generator), *uniform_path(space, generator)]
+    others = [path for _ in range(NUM_SANDWICHED - len(ends)) for path in uniform_path(space, generator)]
+    return [*ends, *others]
 
 
 class Warming:
@@ -153,7 +160,7 @@ def trained(way: Way, config: Config, images: Images, epochs: int) -> tuple[Supe
     supernet = Supernet(
         config.search_space, config.data.resolution, images.dataset.num_classes, way.sharing, config.seed
     ).to(device)
-    copies = 4 if way.sampling == "sandwich" else 1
+    copies = NUM_SANDWICHED if way.sampling == "sandwich" else 1
     section = config.evaluator.supernet.training.model_dump()
     changed = {
         "epochs": max(1, round(epochs * way.images / copies)),
@@ -180,7 +187,7 @@ def _gradients(way: Way, supernet: Supernet, recipe: TrainingRecipe, num_images:
             sampler = Warming(num_steps)
         case "fair":
             sampler = fair_paths
-        case _:
+        case "uniform":
             sampler = uniform_path
     return PathGradients(supernet, sampler, recipe.label_smoothing)
 
