@@ -91,7 +91,9 @@ class EvaluatorSection(Section):
     training: TrainingSection = Field(TrainingSection(), description="train: of each candidate, by itself")
     supernet: SupernetSection = SupernetSection()
     policy: PolicySection = Field(PolicySection(), description="one_shot: what is trained with the supernet")
-    score: Literal["synflow", "jacob_cov"] = Field("synflow", description="zero_cost: of the untrained network")
+    score: Literal["synflow", "jacob_cov", "short_path"] = Field(
+        "synflow", description="zero_cost: of the untrained network"
+    )
     run: str | None = Field(None, description="recorded: the run folder whose accuracies to use")
     table: str | None = Field(
         None, description="table: CSV of architectures and accuracies that a surrogate is fitted on"

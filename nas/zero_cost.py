@@ -13,6 +13,7 @@ from torch import nn
 from nas.evaluator import Evaluation
 from nas.image_set import ImageSet
 from search_spaces.arch import ArchSpec
+from search_spaces.count import shortest_path
 from search_spaces.lower import lower
 from search_spaces.space import SearchSpace
 from search_spaces.torch_module import GraphModule, build_module
@@ -63,7 +64,16 @@ def jacob_cov(module: GraphModule, images: ImageSet) -> float:
     return float(-np.sum(np.log(eigenvalues) + 1 / eigenvalues))
 
 
-SCORES: dict[str, Score] = {"synflow": synflow, "jacob_cov": jacob_cov}
+def short_path(module: GraphModule, images: ImageSet) -> float:  # noqa: ARG001  (it looks at neither weights nor images)
+    """How few layers there are on the shortest way through the network: what can be trained in few epochs.
+
+    See `search_spaces.count.shortest_path`. Networks that are trained to an end are ranked the other way round, if at all
+    (docs/supernet.md).
+    """
+    return -float(shortest_path(module.graph))
+
+
+SCORES: dict[str, Score] = {"synflow": synflow, "jacob_cov": jacob_cov, "short_path": short_path}
 """By the names that recipes use."""
 
 
@@ -90,8 +100,11 @@ class ZeroCostEvaluator:
         self._num_classes = num_classes
         self._seed = seed
         rng = np.random.default_rng(seed)
-        scores = sorted(self._score(space.decode(space.sample(rng))) for _ in range(NUM_REFERENCES))
-        self._references = np.array([score for score in scores if math.isfinite(score)])
+        scores = np.array([self._score(space.decode(space.sample(rng))) for _ in range(NUM_REFERENCES)])
+        known = scores[np.isfinite(scores)]
+        self._references, number = np.unique(known, return_counts=True)
+        places = np.cumsum(number) - (number + 1) / 2  # those with one score share the mean of their places
+        self._shares = places / max(1, len(known) - 1)
 
     def _score(self, arch: ArchSpec) -> float:
         return zero_cost_score(self._name, arch, self._images, self._num_classes, self._seed)
@@ -102,5 +115,5 @@ class ZeroCostEvaluator:
         score = self._score(arch)
         if not math.isfinite(score):
             raise ValueError(f"{self._name} of {arch} is {score}")
-        share = float(np.interp(score, self._references, np.linspace(0, 1, len(self._references))))
+        share = float(np.interp(score, self._references, self._shares))
         yield Evaluation(share, epoch=0, samples=0, seconds=time.perf_counter() - started)

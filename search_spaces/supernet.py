@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from search_spaces.arch import ArchSpec
 from search_spaces.block import BlockSpec
 from search_spaces.choice import Choices, Option
+from search_spaces.convolution import convolve
 from search_spaces.count import count
 from search_spaces.graph import Conv, Graph, Linear, Op
 from search_spaces.lower import lower
@@ -238,8 +239,8 @@ def _weighted(op: Op, module: nn.Module, x: Tensor) -> Tensor:
 
 def _conv(op: Conv, module: ConvModule, x: Tensor) -> Tensor:
     tensors = _conv_tensors(op, module)
-    padding = (op.kernel[0] // 2, op.kernel[1] // 2) if op.padding == "same" else 0
-    y = F.conv2d(x, tensors["conv.weight"], tensors.get("conv.bias"), op.stride, padding, groups=op.groups)
+    padding = (op.kernel[0] // 2, op.kernel[1] // 2) if op.padding == "same" else (0, 0)
+    y = convolve(x, tensors["conv.weight"], tensors.get("conv.bias"), (op.stride, op.stride), padding, op.groups)
     if op.norm:
         y = F.batch_norm(y, None, None, tensors["norm.weight"], tensors["norm.bias"], True, eps=op.norm.epsilon)
     activated: Tensor = _activation(op.activation)(y)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.arch import Activation
+from search_spaces.convolution import convolve
 from search_spaces.graph import (
     INPUT,
     Add,
@@ -39,15 +40,21 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
+class _Conv2d(nn.Conv2d):
+    """`nn.Conv2d` by `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.padding, tuple)
+        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+
+
 class ConvModule(nn.Sequential):
     """Convolution, BN, activation."""
 
     def __init__(self, op: Conv, bn_momentum: float) -> None:
         super().__init__()
         padding = (op.kernel[0] // 2, op.kernel[1] // 2) if op.padding == "same" else 0
-        self.conv = nn.Conv2d(
-            op.in_channels, op.shape[0], op.kernel, op.stride, padding, groups=op.groups, bias=op.bias
-        )
+        self.conv = _Conv2d(op.in_channels, op.shape[0], op.kernel, op.stride, padding, groups=op.groups, bias=op.bias)
         if op.norm:
             self.norm = nn.BatchNorm2d(op.shape[0], op.norm.epsilon, bn_momentum)
         if op.activation != "none":

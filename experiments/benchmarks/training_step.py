@@ -1,10 +1,13 @@
 """What the proxy trainer costs above a plain PyTorch loop over the same module: nothing should be lost to the framework.
 
     python experiments/benchmarks/training_step.py [--network mobilenet_v2@0.5] [--resolution 48] [--rounds 15] [--json]
+        [--plain-convolutions]
 
 Both do the same work: take a batch of a set in memory, normalise it, forward, cross entropy, backward, fused SGD with Nesterov
 momentum. Epochs of the two alternate in one process, each pair in a random order; the figure is the median of the ratios of
 their CPU times, with a 95 % bootstrap interval. CPU time, because other processes on the machine are not its business.
+With --plain-convolutions the plain loop's module has torch's own convolutions, as anybody's network would: then the figure
+also says what `search_spaces.convolution` saves.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from nas.image_set import ImageSet
@@ -23,7 +28,7 @@ from nas.network import resolve_network
 from nas.training import Training
 from nas.training_recipe import TrainingRecipe
 from search_spaces.lower import lower
-from search_spaces.torch_module import GraphModule, build_module
+from search_spaces.torch_module import ConvModule, GraphModule, build_module
 
 NUM_CLASSES = 10
 
@@ -51,6 +56,14 @@ def plain_epoch(module: GraphModule, data: ImageSet, batch_size: int) -> Callabl
     return run
 
 
+def with_plain_convolutions(module: GraphModule) -> GraphModule:
+    """`module` itself, with torch's own convolutions on the same weights."""
+    for part in module.modules():
+        if isinstance(part, ConvModule):
+            part.conv.forward = partial(nn.Conv2d.forward, part.conv)
+    return module
+
+
 def our_epoch(module: GraphModule, data: ImageSet, batch_size: int) -> Callable[[], None]:
     """An epoch of `nas.training.Training`."""
     training = Training(module, data, TrainingRecipe(epochs=10**6, batch_size=batch_size, learning_rate=0.01), seed=0)
@@ -66,6 +79,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="of an epoch")
     parser.add_argument("--rounds", type=int, default=15, help="pairs of epochs")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plain-convolutions", action="store_true", help="of the plain loop")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -76,9 +90,12 @@ def main() -> None:
     )
     data = ImageSet(pixels, torch.arange(len(pixels)) % NUM_CLASSES, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     graph = lower(resolve_network(args.network), args.resolution, NUM_CLASSES)
+    plain = build_module(graph, 0)
     epochs = {
         "ours": our_epoch(build_module(graph, 0), data, args.batch_size),
-        "plain": plain_epoch(build_module(graph, 0), data, args.batch_size),
+        "plain": plain_epoch(
+            with_plain_convolutions(plain) if args.plain_convolutions else plain, data, args.batch_size
+        ),
     }
     rng = np.random.default_rng(0)
     seconds: dict[str, list[float]] = {name: [] for name in epochs}

@@ -70,7 +70,15 @@ def test_a_whole_check_and_what_is_remembered_of_it(folder, cluster):
     assert len([line for line in lines.splitlines() if line.startswith(("1/10", "10/10"))]) == 2  # 4 + 2 + 4 trainings
     assert found["num_networks"] == 4
     assert [len(network["accuracies"]) for network in found["networks"]] == [2, 1, 1, 2]
-    assert list(found["proxies"]) == ["supernet", "short training", "synflow", "jacob_cov", "MACs", "params"]
+    assert list(found["proxies"]) == [
+        "supernet",
+        "short training",
+        "synflow",
+        "jacob_cov",
+        "short_path",
+        "MACs",
+        "params",
+    ]
     truth = np.array([np.mean(network["accuracies"]) for network in found["networks"]])
     for name, proxy in found["proxies"].items():
         scores = np.array([network["scores"][name] for network in found["networks"]])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.image_set import ImageSet
-from nas.zero_cost import SCORES, ZeroCostEvaluator, jacob_cov, synflow
+from nas.zero_cost import SCORES, ZeroCostEvaluator, jacob_cov, short_path, synflow
 from search_spaces.arch_string import parse_arch
 from search_spaces.graph import Conv, Linear
 from search_spaces.lower import lower
@@ -52,6 +52,27 @@ def test_jacob_cov_is_low_where_images_are_told_apart_less():
     alike.images[:, :, 0, 0] = torch.arange(8)[:, None]  # all but equal
 
     assert jacob_cov(module, alike) < jacob_cov(module, different) <= -8  # -N is the most: uncorrelated Jacobians
+
+
+def test_short_path_needs_neither_weights_nor_data_and_prefers_residual_paths():
+    skipped = parse_arch("stem_k3_s22_o8 r3_k3_s11_e2_i8_o8 head_o16")
+    plain = parse_arch("stem_k3_s22_o8 r3_k3_s11_e2_i8_o8_noskip head_o16")
+
+    scores = [short_path(build_module(lower(arch, 16, 5), 0), images()) for arch in (skipped, plain)]
+
+    assert scores == [-3, -12]  # stem, head and classifier; three inverted residuals of three convolutions each
+
+
+def test_candidates_of_one_score_have_one_place(monkeypatch):
+    """Widths do not change a path, so that half of the random candidates have one score and half the other."""
+    drawn = iter([{"b1.expand": e, "b1.kernel": 3, "b1.filters": f} for e in (1, 3) for f in (8, 16)])
+    monkeypatch.setattr("nas.zero_cost.NUM_REFERENCES", 4)
+    monkeypatch.setattr(type(SPACE), "sample", lambda self, rng: next(drawn))
+    evaluator = ZeroCostEvaluator("short_path", SPACE, images(), 2, seed=0)
+
+    archs = [SPACE.to_arch({"b1.expand": e, "b1.kernel": 5, "b1.filters": 8}) for e in (1, 3)]
+
+    assert [next(evaluator.evaluate(arch, 0)).accuracy for arch in archs] == pytest.approx([2.5 / 3, 0.5 / 3])
 
 
 @pytest.mark.parametrize("name", SCORES)

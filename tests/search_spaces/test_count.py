@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces import zoo
 from search_spaces.arch import DEFAULT_NORM
 from search_spaces.arch_string import parse_arch
-from search_spaces.count import count, op_macs, op_params
+from search_spaces.count import count, op_macs, op_params, shortest_path
 from search_spaces.graph import INPUT, Add, AveragePool, Conv, GlobalPool, Graph, Linear, Scale
 from search_spaces.lower import lower
 from search_spaces.mnasnet import MNASNET
@@ -193,3 +193,9 @@ def test_macs_and_memory_grow_with_resolution_and_parameters_do_not(sized):
     assert small.macs <= large.macs
     assert small.activations <= large.activations
     assert small.peak_memory_bytes <= large.peak_memory_bytes
+
+
+def test_shortest_path_goes_round_what_is_skipped_and_takes_the_shortest_branch():
+    chain = parse_arch("stem_k3_s22_o8 r2_k3_s11_e2_i8_o8_noskip head_o16")
+    assert shortest_path(lower(chain, 16, 5)) == 3 + 2 * 3  # stem, head, classifier; expand, depthwise, project
+    assert shortest_path(lower(zoo.find("googlenet").arch, 224, 1000)) == 3 + 9 + 1  # of each module its 1x1 branch
