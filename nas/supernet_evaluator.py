@@ -13,6 +13,7 @@ from latency.measuring_lock import training_step
 from nas.bn_recalibration import recalibrate
 from nas.evaluator import Evaluation, best_device
 from nas.image_set import ImageSet
+from nas.kept_memory import keep_freed_memory
 from nas.training import mixed_precision
 from search_spaces.arch import ArchSpec
 from search_spaces.choice import Choices
@@ -32,6 +33,7 @@ class SupernetEvaluator:
     """
 
     def __init__(self, supernet: Supernet, holdout: ImageSet) -> None:
+        keep_freed_memory()
         self.supernet = supernet
         self.holdout = holdout
 

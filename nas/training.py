@@ -16,6 +16,7 @@ from nas.captured_gradients import network_gradients
 from nas.errors import UserError
 from nas.gradients import Gradients, LossGradients, mixed_precision, training_loss
 from nas.image_set import ImageSet, ImageSource, normalised
+from nas.kept_memory import keep_freed_memory
 from nas.micro_batches import MicroBatches, unless_out_of_memory
 from nas.optimizer import make_optimizer
 from nas.share import ALONE, Share
@@ -123,6 +124,7 @@ class Training:
         gradients: Gradients | None = None,
         share: Share = ALONE,
     ) -> None:
+        keep_freed_memory()
         self.num_epochs = 0
         self.stepped: Callable[[], None] = lambda: None
         self.steps_per_epoch = steps_per_epoch(len(data), recipe)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from guided_supernet import GuidedGradients, trained_guide
 from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,6 +29,7 @@ from latency.cores import available_cores
 from nas.config import Config, load_config
 from nas.evaluator import best_device
 from nas.gradients import Gradients, mixed_precision
+from nas.image_set import ImageSet
 from nas.images import Images
 from nas.network import resolve_network
 from nas.path_gradients import PathGradients
@@ -48,7 +50,7 @@ WARM_UP = 0.25
 whose warm-up of operations averages all of them instead)."""
 
 
-Sampling = Literal["fair", "uniform", "warm", "anchor", "sandwich"]
+Sampling = Literal["fair", "uniform", "warm", "anchor", "sandwich", "guided"]
 
 NUM_SANDWICHED = 4
 """Candidates a step that see the same images: the largest, the smallest, two others."""
@@ -60,8 +62,9 @@ class Way:
 
     Attributes:
         sharing: of weights.
-        sampling: fair, uniform, warm (uniform with a warm-up), anchor (see `DepartingPaths`) or sandwich (largest,
-            smallest, two others; the largest teaches the others on the same images: BigNAS, arXiv 2003.11142).
+        sampling: fair, uniform, warm (uniform with a warm-up), anchor (see `DepartingPaths`), sandwich (largest,
+            smallest, two others; the largest teaches the others on the same images: BigNAS, arXiv 2003.11142) or guided
+            (uniform; each block learns to give what a trained network's does, see `guided_supernet.GuidedGradients`).
         batch_size: images a step.
         learning_rate: its peak.
         images: through networks, as a multiple of what other ways get.
@@ -85,6 +88,7 @@ WAYS = {
     "fair, operations apart": Way("op", "fair", 320, 0.1),
     "anchor": Way("nested", "anchor", 128, 0.1),
     "sandwich, distilled": Way("nested", "sandwich", 64, 0.1),
+    "guided": Way("nested", "guided", 32, 0.05),
 }
 
 
@@ -168,11 +172,21 @@ def trained(way: Way, config: Config, images: Images, epochs: int) -> tuple[Supe
         "learning_rate": way.learning_rate,
     }
     recipe = TrainingRecipe(**(section | changed))
-    run = Training(supernet, training, recipe, config.seed, _gradients(way, supernet, recipe, len(training)))
     started, loss = time.perf_counter(), float("nan")
+    gradients = _guided(config, supernet, training, recipe) if way.sampling == "guided" else None
+    gradients = gradients or _gradients(way, supernet, recipe, len(training))
+    run = Training(supernet, training, recipe, config.seed, gradients)
     for _ in range(recipe.epochs):
         loss = run.next_epoch().loss
     return supernet, loss, time.perf_counter() - started
+
+
+def _guided(config: Config, supernet: Supernet, images: ImageSet, recipe: TrainingRecipe) -> Gradients:
+    """With a guide that is trained first, as the recipe's final networks are."""
+    assert config.final is not None
+    final = TrainingRecipe(**config.final.training.model_dump())
+    guide = trained_guide(supernet.space, config.data.resolution, images, final, config.seed)
+    return GuidedGradients(supernet, guide, recipe.epochs * steps_per_epoch(len(images), recipe))
 
 
 def _gradients(way: Way, supernet: Supernet, recipe: TrainingRecipe, num_images: int) -> Gradients:
@@ -187,7 +201,7 @@ def _gradients(way: Way, supernet: Supernet, recipe: TrainingRecipe, num_images:
             sampler = Warming(num_steps)
         case "fair":
             sampler = fair_paths
-        case "uniform":
+        case "uniform" | "guided":
             sampler = uniform_path
     return PathGradients(supernet, sampler, recipe.label_smoothing)
 
