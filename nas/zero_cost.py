@@ -14,6 +14,7 @@ from nas.evaluator import Evaluation
 from nas.image_set import ImageSet
 from search_spaces.arch import ArchSpec
 from search_spaces.count import shortest_path
+from search_spaces.graph import Graph
 from search_spaces.lower import lower
 from search_spaces.space import SearchSpace
 from search_spaces.torch_module import GraphModule, build_module
@@ -22,8 +23,8 @@ NUM_REFERENCES = 64
 NUM_IMAGES = 32
 _JACOB_COV_OFFSET = 1e-5
 
-Score = Callable[[GraphModule, ImageSet], float]
-"""Of a fresh module, which may be changed, with some images; the higher the better."""
+Score = Callable[[Graph, ImageSet, int], float]
+"""Of a graph, with some images and a seed of initial weights; the higher the better."""
 
 
 def synflow(module: GraphModule, images: ImageSet) -> float:
@@ -64,23 +65,30 @@ def jacob_cov(module: GraphModule, images: ImageSet) -> float:
     return float(-np.sum(np.log(eigenvalues) + 1 / eigenvalues))
 
 
-def short_path(module: GraphModule, images: ImageSet) -> float:  # noqa: ARG001  (it looks at neither weights nor images)
-    """How few layers there are on the shortest way through the network: what can be trained in few epochs.
+def short_path(graph: Graph) -> float:
+    """How few layers there are on the shortest way through: networks with short ways learn much in few epochs.
 
-    See `search_spaces.count.shortest_path`. Networks that are trained to an end are ranked the other way round, if at all
+    Minus `search_spaces.count.shortest_path`. Networks that are trained to an end may be ranked the other way round
     (docs/supernet.md).
     """
-    return -float(shortest_path(module.graph))
+    return -float(shortest_path(graph))
 
 
-SCORES: dict[str, Score] = {"synflow": synflow, "jacob_cov": jacob_cov, "short_path": short_path}
+def _of_fresh_module(score: Callable[[GraphModule, ImageSet], float]) -> Score:
+    return lambda graph, images, seed: score(build_module(graph, seed), images)
+
+
+SCORES: dict[str, Score] = {
+    "synflow": _of_fresh_module(synflow),
+    "jacob_cov": _of_fresh_module(jacob_cov),
+    "short_path": lambda graph, images, seed: short_path(graph),  # noqa: ARG005  (nothing else has a part in it)
+}
 """By the names that recipes use."""
 
 
 def zero_cost_score(name: str, arch: ArchSpec, images: ImageSet, num_classes: int, seed: int) -> float:
     """Of the freshly initialised network of `arch`, on the CPU; NaN where it has none."""
-    module = build_module(lower(arch, images.images.shape[-1], num_classes), seed)
-    return SCORES[name](module, images)
+    return SCORES[name](lower(arch, images.images.shape[-1], num_classes), images, seed)
 
 
 class ZeroCostEvaluator:

@@ -58,7 +58,7 @@ def test_short_path_needs_neither_weights_nor_data_and_prefers_residual_paths():
     skipped = parse_arch("stem_k3_s22_o8 r3_k3_s11_e2_i8_o8 head_o16")
     plain = parse_arch("stem_k3_s22_o8 r3_k3_s11_e2_i8_o8_noskip head_o16")
 
-    scores = [short_path(build_module(lower(arch, 16, 5), 0), images()) for arch in (skipped, plain)]
+    scores = [short_path(lower(arch, 16, 5)) for arch in (skipped, plain)]
 
     assert scores == [-3, -12]  # stem, head and classifier; three inverted residuals of three convolutions each
 
