@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -18,7 +19,9 @@ def keep_freed_memory() -> None:
     (`experiments/benchmarks/supernet_scoring.py --return-memory`). The process stays as large as it ever was. Nothing happens
     where the C library is another one.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every Linux has glibc
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -4,7 +4,7 @@
 
 A run is a search's folder, whose trials were trained for a few epochs; a check is the output of `nas proxy-check --json`;
 macro is the table of NAS-Bench-Macro (arXiv 2103.11922), 50 epochs. Kendall's tau with accuracy of MACs, parameters and
-the negative shortest path (`search_spaces.count.shortest_path`), 95 % intervals over networks.
+the shortest path (`nas.zero_cost.short_path`), 95 % intervals over networks.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from supernet_nas_bench_macro import RECIPE, trained_networks
 from nas import SearchFrames, UserError, load_run
 from nas.config import load_config
 from nas.rank_correlation import Scores, tau_interval
+from nas.zero_cost import short_path
 from search_spaces.arch import ArchSpec
 from search_spaces.arch_string import parse_arch
-from search_spaces.count import count, shortest_path
+from search_spaces.count import count
 from search_spaces.graph import Graph
 from search_spaces.lower import lower
 
 COUNTS: dict[str, Callable[[Graph], float]] = {
     "MACs": lambda graph: float(count(graph).macs),
     "params": lambda graph: float(count(graph).params),
-    "short_path": lambda graph: -float(shortest_path(graph)),
+    "short_path": short_path,
 }
 RESOLUTION = 224  # at which candidates are deployed, and counted
 
@@ -80,7 +81,7 @@ def judged(trained: Trained) -> dict[str, Any]:
     graphs = [lower(arch, RESOLUTION, 10) for arch in trained.archs]
     scores = {name: np.array([counted(graph) for graph in graphs]) for name, counted in COUNTS.items()}
     taus = {name: dataclasses.asdict(tau_interval(found, trained.accuracies)) for name, found in scores.items()}
-    return {"source": Path(trained.source).name, "networks": len(graphs), "tau": taus}
+    return {"source": trained.source, "networks": len(graphs), "tau": taus}
 
 
 def main() -> None:

@@ -173,25 +173,20 @@ def trained(way: Way, config: Config, images: Images, epochs: int) -> tuple[Supe
     }
     recipe = TrainingRecipe(**(section | changed))
     started, loss = time.perf_counter(), float("nan")
-    gradients = _guided(config, supernet, training, recipe) if way.sampling == "guided" else None
-    gradients = gradients or _gradients(way, supernet, recipe, len(training))
-    run = Training(supernet, training, recipe, config.seed, gradients)
+    run = Training(supernet, training, recipe, config.seed, _gradients(way, config, supernet, recipe, training))
     for _ in range(recipe.epochs):
         loss = run.next_epoch().loss
     return supernet, loss, time.perf_counter() - started
 
 
-def _guided(config: Config, supernet: Supernet, images: ImageSet, recipe: TrainingRecipe) -> Gradients:
-    """With a guide that is trained first, as the recipe's final networks are."""
-    assert config.final is not None
-    final = TrainingRecipe(**config.final.training.model_dump())
-    guide = trained_guide(supernet.space, config.data.resolution, images, final, config.seed)
-    return GuidedGradients(supernet, guide, recipe.epochs * steps_per_epoch(len(images), recipe))
-
-
-def _gradients(way: Way, supernet: Supernet, recipe: TrainingRecipe, num_images: int) -> Gradients:
-    num_steps = recipe.epochs * steps_per_epoch(num_images, recipe)
+def _gradients(way: Way, config: Config, supernet: Supernet, recipe: TrainingRecipe, images: ImageSet) -> Gradients:
+    num_steps = recipe.epochs * steps_per_epoch(len(images), recipe)
     match way.sampling:
+        case "guided":  # by a network that is trained first, as the recipe's final ones are
+            assert config.final is not None
+            final = TrainingRecipe(**config.final.training.model_dump())
+            guide = trained_guide(supernet.space, config.data.resolution, images, final, config.seed)
+            return GuidedGradients(supernet, guide, num_steps)
         case "sandwich":
             return DistilledGradients(supernet, sandwich)
         case "anchor":
@@ -201,7 +196,7 @@ def _gradients(way: Way, supernet: Supernet, recipe: TrainingRecipe, num_images:
             sampler = Warming(num_steps)
         case "fair":
             sampler = fair_paths
-        case "uniform" | "guided":
+        case "uniform":
             sampler = uniform_path
     return PathGradients(supernet, sampler, recipe.label_smoothing)
 

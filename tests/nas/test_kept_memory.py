@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ def library(monkeypatch):
     told = []
     found = SimpleNamespace(told=told, mallopt=lambda *setting: told.append(setting))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: found)
+    monkeypatch.setattr(sys, "platform", "linux")
     keep_freed_memory.cache_clear()
     yield found
     keep_freed_memory.cache_clear()
@@ -32,6 +34,12 @@ def test_a_process_is_told_once(library):
 
 def test_another_c_library_is_left_alone(library):
     del library.mallopt
+    keep_freed_memory()
+    assert library.told == []
+
+
+def test_another_system_is_left_alone(library, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
     keep_freed_memory()
     assert library.told == []
 
