@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from nas.rank_correlation import kendall_tau, tau_difference, tau_interval
 from tests.strategies import PROPERTY
@@ -32,6 +33,18 @@ def test_perfect_and_opposite_orders():
     found = tau_interval(order, order)
     assert (found.value, found.low) == pytest.approx((1, 1))
     assert kendall_tau(order, -order) == pytest.approx(-1)
+
+
+def test_the_interval_is_that_of_a_bootstrap():
+    rng = np.random.default_rng(1)
+    one, other = rng.integers(0, 5, (2, 12)).astype(float)  # with ties
+
+    found = tau_interval(one, other, seed=3)
+
+    wanted = bootstrap(
+        (one, other), kendall_tau, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=3
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx(wanted)
 
 
 def test_the_interval_covers_the_tau_of_the_population():
